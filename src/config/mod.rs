@@ -1,0 +1,124 @@
+//! The configuration: environment variables, parsed once into types, every problem in one report.
+//!
+//! Pure: the environment and the reading of files come in as values. [`settings`] is the one table of variables.
+
+mod secret;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use secret::Pin;
+
+use crate::jose::Algorithm;
+use crate::keys::label::LabelPrefix;
+use crate::keys::local::LocalKey;
+
+/// Everything that the service was told, valid by construction.
+#[derive(Debug)]
+pub struct Config {
+    pub listen: Listen,
+    pub claims: ClaimSettings,
+    pub source: KeySource,
+    pub sign_timeout: Duration,
+    pub jwks_max_age: Duration,
+    pub log: Option<String>,
+}
+
+/// Where and how much to accept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listen {
+    pub address: BindAddress,
+    /// 0: the system chooses.
+    pub port: u16,
+    pub max_connections: usize,
+}
+
+/// `MACP_AUTH_BIND_ADDR`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BindAddress {
+    /// 127.0.0.1 and, where it exists, ::1.
+    Loopback,
+    One(IpAddr),
+}
+
+/// What every token says, and how long it may live. Seconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimSettings {
+    pub issuer: String,
+    pub audience: String,
+    pub default_ttl: u64,
+    pub max_ttl: u64,
+}
+
+/// Where signatures come from: by configuration, never by failure.
+#[derive(Debug)]
+pub enum KeySource {
+    Ephemeral(Algorithm),
+    Env(Box<LocalKey>),
+    Pkcs11(Box<Pkcs11Config>),
+}
+
+/// One token and the keys on it.
+#[derive(Debug, Clone)]
+pub struct Pkcs11Config {
+    pub module: PathBuf,
+    pub token: TokenSelector,
+    pub keys: KeySelector,
+    pub pin: PinSource,
+    /// Only keys of this algorithm sign; the others are published. None: all.
+    pub algorithm: Option<Algorithm>,
+    pub policy: KeyPolicy,
+    /// Signing threads, each with a session of its own.
+    pub sessions: usize,
+    /// Mints that may wait for a session.
+    pub queue_length: usize,
+}
+
+/// Which token: everything stated must match, and exactly one token may.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TokenSelector {
+    pub label: Option<String>,
+    pub serial: Option<String>,
+    /// Of a URI only.
+    pub manufacturer: Option<String>,
+    /// Of a URI only.
+    pub model: Option<String>,
+    /// Of a URI only.
+    pub slot_id: Option<u64>,
+}
+
+/// Which keys on the token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySelector {
+    /// All that carry the label grammar of this prefix.
+    Prefix(LabelPrefix),
+    /// The one key that a URI names.
+    Fixed {
+        label: Option<String>,
+        id: Option<Vec<u8>>,
+    },
+}
+
+/// Where the PIN comes from.
+#[derive(Debug, Clone)]
+pub enum PinSource {
+    /// Read again when it changes.
+    File(PathBuf),
+    Value(Pin),
+    /// No C_Login.
+    None,
+}
+
+/// How much proof of non-exportability a key has to give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum KeyPolicy {
+    /// Used whatever it reports; the report goes to the log.
+    Warn,
+    /// Not exportable now.
+    Sealed,
+    /// Never exportable in its whole life.
+    Strict,
+    /// Strict, and good for nothing but signing.
+    Exclusive,
+}
