@@ -2,6 +2,7 @@
 //!
 //! Pure: the environment and the reading of files come in as values. [`settings`] is the one table of variables.
 
+pub mod pin_file;
 mod secret;
 
 use std::net::IpAddr;

@@ -1,0 +1,214 @@
+//! One token, found and logged in: the only owner of slot, login and anchor session.
+//!
+//! Login belongs to the process and the token, not to a session; closing the last session logs out. The anchor session
+//! stays open for that reason, and nobody ever calls C_Logout.
+
+use std::sync::Arc;
+
+use cryptoki::session::{Session, UserType};
+use cryptoki::slot::Slot;
+use cryptoki::types::AuthPin;
+
+use super::ckr::{Class, Failure};
+use super::ffi::TokenInfo;
+use super::module::Module;
+use crate::config::{Pin, TokenSelector};
+
+/// A token that is there, with the user logged in where a PIN is configured and needed.
+#[derive(Debug)]
+pub struct Token {
+    module: Arc<Module>,
+    slot: Slot,
+    info: TokenInfo,
+    anchor: Session,
+}
+
+/// Why a token cannot be used. Each message names the thing and the cure.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TokenFault {
+    #[error(
+        "the PKCS#11 module {module} does not start ({failure}). Check that its own configuration and its device or daemon are there (SoftHSM2: SOFTHSM2_CONF and the token directory)"
+    )]
+    Initialize { module: String, failure: Failure },
+    #[error(
+        "no token matches {wanted}; {seen}. Check MACP_AUTH_PKCS11_TOKEN_LABEL and …_TOKEN_SERIAL (or the URI), and that the HSM is connected"
+    )]
+    Absent { wanted: String, seen: String },
+    #[error(
+        "{matches} tokens match {wanted}; {seen}. Name exactly one with MACP_AUTH_PKCS11_TOKEN_SERIAL (or serial= in the URI)"
+    )]
+    Ambiguous {
+        wanted: String,
+        matches: usize,
+        seen: String,
+    },
+    #[error("the token {token} opens no session ({failure})")]
+    NoSession { token: String, failure: Failure },
+    #[error(
+        "the token {token} refused the PIN ({failure}). No further login is tried with this PIN, because wrong PINs lock tokens for good. Put the right PIN into the file of MACP_AUTH_PKCS11_PIN_FILE, where a change is noticed within 5 s, or restart with the right one"
+    )]
+    PinRefused { token: String, failure: Failure },
+    #[error(
+        "the token {token} says that {state}; no login is tried. Have its security officer check and reset the user PIN, then restart"
+    )]
+    PinAtRisk { token: String, state: &'static str },
+    #[error("the login to the token {token} failed ({failure})")]
+    Login { token: String, failure: Failure },
+    #[error("the token {token} cannot be read ({failure})")]
+    Call { token: String, failure: Failure },
+}
+
+impl Token {
+    /// Finds the token and logs in; the module has to be initialised. At most one C_Login.
+    ///
+    /// # Errors
+    /// [`TokenFault`], which says what an operator can do.
+    pub fn connect(
+        module: &Arc<Module>,
+        selector: &TokenSelector,
+        pin: Option<&Pin>,
+    ) -> Result<Self, TokenFault> {
+        let (slot, info) = select(module, selector)?;
+        let anchor = module
+            .open_session(slot)
+            .map_err(|failure| TokenFault::NoSession {
+                token: info.label.clone(),
+                failure,
+            })?;
+        let token = Self {
+            module: Arc::clone(module),
+            slot,
+            info,
+            anchor,
+        };
+        if let Some(pin) = pin
+            && token.info.login_required
+        {
+            token.log_in(pin)?;
+        }
+        Ok(token)
+    }
+
+    pub const fn module(&self) -> &Arc<Module> {
+        &self.module
+    }
+
+    pub const fn slot(&self) -> Slot {
+        self.slot
+    }
+
+    pub const fn info(&self) -> &TokenInfo {
+        &self.info
+    }
+
+    pub const fn anchor(&self) -> &Session {
+        &self.anchor
+    }
+
+    /// The label, for messages.
+    pub fn label(&self) -> &str {
+        &self.info.label
+    }
+
+    /// Names this token as the one whose call failed.
+    pub fn fault(&self, failure: Failure) -> TokenFault {
+        TokenFault::Call {
+            token: self.info.label.clone(),
+            failure,
+        }
+    }
+
+    /// Gives up the anchor; the other sessions have to be dropped before.
+    pub fn into_anchor(self) -> Session {
+        self.anchor
+    }
+
+    fn log_in(&self, pin: &Pin) -> Result<(), TokenFault> {
+        let token = self.info.label.clone();
+        if self.info.pin_locked {
+            let state = "its user PIN is locked (CKF_USER_PIN_LOCKED)";
+            return Err(TokenFault::PinAtRisk { token, state });
+        }
+        if self.info.pin_final_try {
+            let state = "one more wrong PIN locks it (CKF_USER_PIN_FINAL_TRY)";
+            return Err(TokenFault::PinAtRisk { token, state });
+        }
+        let secret = AuthPin::new(pin.expose().into());
+        let Err(error) = self.anchor.login(UserType::User, Some(&secret)) else {
+            return Ok(());
+        };
+        let failure = Failure::from(error);
+        match failure.class() {
+            Class::AlreadyDone => Ok(()),
+            Class::Pin => Err(TokenFault::PinRefused { token, failure }),
+            Class::Session
+            | Class::SessionLimit
+            | Class::Login
+            | Class::Key
+            | Class::Mechanism
+            | Class::Token
+            | Class::Attribute
+            | Class::Permanent => Err(TokenFault::Login { token, failure }),
+        }
+    }
+}
+
+/// Exactly one token may match: two are an error, never "the first".
+fn select(module: &Module, wanted: &TokenSelector) -> Result<(Slot, TokenInfo), TokenFault> {
+    let tokens = module.tokens().map_err(|failure| TokenFault::Absent {
+        wanted: describe(wanted),
+        seen: format!("the module lists no slots ({failure})"),
+    })?;
+    let seen = || match tokens.as_slice() {
+        [] => "the module shows no token".to_owned(),
+        tokens => format!(
+            "the module shows {}",
+            tokens
+                .iter()
+                .map(|(_, info)| format!("{:?} (serial {})", info.label, info.serial))
+                .collect::<Vec<_>>()
+                .join(", ")
+        ),
+    };
+    let mut matching = tokens
+        .iter()
+        .filter(|(slot, info)| matches(wanted, *slot, info));
+    match (matching.next(), matching.count()) {
+        (None, _) => Err(TokenFault::Absent {
+            wanted: describe(wanted),
+            seen: seen(),
+        }),
+        (Some(found), 0) => Ok(found.clone()),
+        (Some(_), more) => Err(TokenFault::Ambiguous {
+            wanted: describe(wanted),
+            matches: more + 1,
+            seen: seen(),
+        }),
+    }
+}
+
+fn matches(wanted: &TokenSelector, slot: Slot, info: &TokenInfo) -> bool {
+    let says = |wanted: &Option<String>, found: &str| {
+        wanted.as_deref().is_none_or(|wanted| wanted == found)
+    };
+    says(&wanted.label, &info.label)
+        && says(&wanted.serial, &info.serial)
+        && says(&wanted.manufacturer, &info.manufacturer)
+        && says(&wanted.model, &info.model)
+        && wanted.slot_id.is_none_or(|id| id == slot.id())
+}
+
+fn describe(wanted: &TokenSelector) -> String {
+    let named = [
+        ("label", &wanted.label),
+        ("serial", &wanted.serial),
+        ("manufacturer", &wanted.manufacturer),
+        ("model", &wanted.model),
+    ];
+    let mut parts: Vec<String> = named
+        .iter()
+        .filter_map(|(name, value)| value.as_ref().map(|value| format!("{name} {value:?}")))
+        .collect();
+    parts.extend(wanted.slot_id.map(|id| format!("slot {id}")));
+    parts.join(", ")
+}
