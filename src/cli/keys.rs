@@ -1,15 +1,18 @@
-//! `keys list`, `keys generate` and `jwks`: what is on the token, and a new key on it.
+//! `keys list` and `keys generate`: what is on the token, and a new key on it.
 //!
 //! Each command opens the module for itself, logs in once, and leaves. Tables for people, JSON for machines.
 
 use std::fmt::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::{GenerateArguments, ListArguments, Outside, failed};
 use crate::clock::UnixSeconds;
 use crate::config::{KeySelector, KeySource, Pin, PinSource, Pkcs11Config, pin_file};
-use crate::jose::{Algorithm, JwkSet};
+use crate::jose::JwkSet;
 use crate::keys::label::{Instant, LabelTooLong};
 use crate::keys::pkcs11::discovery::{self, FoundKey, KeyReport, Search};
 use crate::keys::pkcs11::generate::{self, NewKey};
@@ -46,18 +49,44 @@ pub enum KeysError {
     NoKey,
 }
 
-/// What `keys generate` was asked for.
-#[derive(Debug, Clone, Copy)]
-pub struct Asked {
-    pub algorithm: Algorithm,
-    pub activate_at: Option<Instant>,
+/// `keys list`.
+pub fn list(outside: &mut Outside<'_>, arguments: &ListArguments) -> ExitCode {
+    let Some(source) = source(outside, None) else {
+        return failed();
+    };
+    let answer = listed(source, arguments.json, UnixSeconds::now());
+    outside.answer(answer)
 }
 
-/// `keys list`.
-///
-/// # Errors
-/// [`KeysError`].
-pub fn list(source: KeySource, as_json: bool, now: UnixSeconds) -> Result<String, KeysError> {
+/// `keys generate`.
+pub fn generate(outside: &mut Outside<'_>, arguments: &GenerateArguments) -> ExitCode {
+    let Some(source) = source(outside, arguments.pin_file.as_deref()) else {
+        return failed();
+    };
+    let answer = generated(source, arguments, UnixSeconds::now());
+    outside.answer(answer)
+}
+
+/// `jwks`: the set as the service would publish it, for verifiers that take it inline.
+pub fn jwks(outside: &mut Outside<'_>) -> ExitCode {
+    let Some(source) = source(outside, None) else {
+        return failed();
+    };
+    let answer = published(source, UnixSeconds::now());
+    outside.answer(answer)
+}
+
+/// The configured key source. `pin_file` takes the place of the configured PIN, because the user of the service may not be
+/// allowed to generate.
+fn source(outside: &mut Outside<'_>, pin_file: Option<&Path>) -> Option<KeySource> {
+    if let Some(path) = pin_file {
+        outside.environment.remove("MACP_AUTH_PKCS11_PIN");
+        outside.environment.set("MACP_AUTH_PKCS11_PIN_FILE", path);
+    }
+    Some(outside.configuration()?.config.source)
+}
+
+fn listed(source: KeySource, as_json: bool, now: UnixSeconds) -> Result<String, KeysError> {
     let config = pkcs11(source)?;
     let session = Opened::new(&config)?;
     let reports = session.reports(&config, &config.keys)?;
@@ -75,14 +104,9 @@ pub fn list(source: KeySource, as_json: bool, now: UnixSeconds) -> Result<String
     Ok(table(session.token.label(), &rows))
 }
 
-/// `keys generate`.
-///
-/// # Errors
-/// [`KeysError`]; nothing was made unless it is [`KeysError::NotUsable`].
-pub fn generate(
+fn generated(
     source: KeySource,
-    asked: Asked,
-    as_json: bool,
+    asked: &GenerateArguments,
     now: UnixSeconds,
 ) -> Result<String, KeysError> {
     let config = pkcs11(source)?;
@@ -111,7 +135,7 @@ pub fn generate(
     };
     generate::generate(&session.token, &new)?;
     let key = session.read_back(&config, &new)?;
-    Ok(describe_new(&session, &new, activate_at, &key, as_json))
+    Ok(describe_new(&session, &new, activate_at, &key, asked.json))
 }
 
 fn describe_new(
@@ -146,11 +170,7 @@ fn describe_new(
     )
 }
 
-/// `jwks`: the set as the service would publish it, for verifiers that take it inline.
-///
-/// # Errors
-/// [`KeysError`].
-pub fn jwks(source: KeySource, now: UnixSeconds) -> Result<String, KeysError> {
+fn published(source: KeySource, now: UnixSeconds) -> Result<String, KeysError> {
     let keys = match source {
         KeySource::Ephemeral(_) => return Err(KeysError::Ephemeral),
         KeySource::Env(key) => vec![key.published()],

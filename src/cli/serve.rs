@@ -4,19 +4,23 @@
 //! configuration -> signer (the token is tried once) -> listener -> start lines -> until a signal -> drain -> exit code
 //! ```
 
-use std::io::Write;
+use std::io::{self, IsTerminal as _, Write};
+use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::{DONE, Outside, failed};
 use crate::clock::UnixSeconds;
 use crate::config::{Config, KeySource};
 use crate::jose::Algorithm;
 use crate::keys::Signer;
 use crate::keys::local::{LocalKey, LocalKeyError};
 use crate::keys::pkcs11::{Shutdown, StartError, TokenSigner, ffi};
-use crate::web::App;
-use crate::web::server::{BindError, Drain, Server};
+use crate::telemetry;
+use crate::web::{App, BindError};
+use crate::web::server::{Drain, Server};
 
 /// Why the service did not start.
 #[derive(Debug, thiserror::Error)]
@@ -30,13 +34,13 @@ pub enum ServeError {
     #[error("the system refused {what}: {cause}")]
     System {
         what: &'static str,
-        cause: std::io::Error,
+        cause: io::Error,
     },
 }
 
 /// How the service ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
+enum Ended {
     /// Every request was answered.
     Drained,
     /// Something was still open after the drain time.
@@ -44,17 +48,41 @@ pub enum Ended {
 }
 
 /// Serves until SIGTERM or SIGINT.
-///
-/// # Errors
-/// [`ServeError`] for what keeps the service from starting.
-pub fn run(config: Config, out: &mut dyn Write) -> Result<Ended, ServeError> {
+pub fn run(outside: &mut Outside<'_>) -> ExitCode {
+    let Some(parsed) = outside.configuration() else {
+        return failed();
+    };
+    let filter = match telemetry::filter(parsed.config.log.as_deref()) {
+        Ok(filter) => filter,
+        Err(error) => {
+            outside.complain(&format_args!(
+                "MACP_AUTH_LOG is no log filter: {error}. Write it like info or info,macp_auth_service=debug"
+            ));
+            return failed();
+        }
+    };
+    telemetry::start(filter, io::stderr().is_terminal());
+    for warning in &parsed.warnings {
+        tracing::warn!("{warning}");
+    }
+    match serve(parsed.config, outside.stdout) {
+        Ok(Ended::Drained) => DONE,
+        Ok(Ended::Cut) => failed(),
+        Err(error) => {
+            outside.complain(&format_args!("cannot start: {error}"));
+            failed()
+        }
+    }
+}
+
+fn serve(config: Config, out: &mut (dyn Write + Send)) -> Result<Ended, ServeError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|cause| system("threads", cause))?;
     let facts = Facts::of(&config);
     let app = Arc::new(App {
-        signer: signer(config.source)?,
+        signer: signer(config.source, config.sign_timeout)?,
         claims: config.claims,
         sign_timeout: config.sign_timeout,
         jwks_max_age: config.jwks_max_age,
@@ -86,13 +114,13 @@ pub fn run(config: Config, out: &mut dyn Write) -> Result<Ended, ServeError> {
     Ok(ended)
 }
 
-fn signer(source: KeySource) -> Result<Signer, ServeError> {
+fn signer(source: KeySource, sign_timeout: Duration) -> Result<Signer, ServeError> {
     Ok(match source {
         KeySource::Ephemeral(algorithm) => {
             Signer::local(LocalKey::ephemeral(algorithm).map_err(ServeError::Ephemeral)?)
         }
         KeySource::Env(key) => Signer::local(*key),
-        KeySource::Pkcs11(config) => Signer::token(TokenSigner::start(*config)?),
+        KeySource::Pkcs11(config) => Signer::token(TokenSigner::start(*config, sign_timeout)?),
     })
 }
 
@@ -145,7 +173,7 @@ impl Facts {
 }
 
 /// A closed stdout is no reason to stop serving.
-fn say(out: &mut dyn Write, text: &str) {
+fn say(out: &mut (dyn Write + Send), text: &str) {
     out.write_all(text.as_bytes()).ok();
     out.flush().ok();
 }
@@ -154,6 +182,6 @@ fn listen_for(kind: SignalKind) -> Result<tokio::signal::unix::Signal, ServeErro
     signal(kind).map_err(|cause| system("signal handlers", cause))
 }
 
-const fn system(what: &'static str, cause: std::io::Error) -> ServeError {
+const fn system(what: &'static str, cause: io::Error) -> ServeError {
     ServeError::System { what, cause }
 }
