@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tokio::time::{Instant, Sleep};
 
+use super::bell::Bell;
 use super::limits::Limits;
 use super::reply;
 use super::routes::{Front, Lane};
@@ -92,6 +93,7 @@ where
         }
     });
     let mut connection = pin!(front.http.serve_connection(io, service));
+    let mut bell = Bell::new();
     let mut patience = pin!(tokio::time::sleep(front.limits.first_byte));
     let mut watch = Watch::new(&pulse, &front.limits);
     let mut stop = pin!(halt.changed.notified());
@@ -100,7 +102,8 @@ where
     std::future::poll_fn(|cx| {
         loop {
             // An error is the client's: reset, or bytes that are no request. There is nobody to tell.
-            if let Poll::Ready(_outcome) = connection.as_mut().poll(cx) {
+            let polled = bell.poll(cx, |cx| connection.as_mut().poll(cx));
+            if let Poll::Ready(_outcome) = polled {
                 return Poll::Ready(());
             }
             match stopping.poll(stop.as_mut(), cx) {

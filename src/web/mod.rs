@@ -1,7 +1,7 @@
 //! The HTTP front: the whole of the wire contract that is HTTP.
 //!
 //! ```text
-//! listen -> server -> connection (wire, pulse) -> routes -> body -> request -> [grant, mint] -> reply
+//! listen -> server -> connection (wire, bell)  -> routes -> body -> request -> [grant, mint] -> reply
 //! sockets   accept,   one timer, drain            path,     bytes   JSON         no HTTP         the one mapping
 //!           limits                                method                                         to answers
 //! ```
@@ -9,6 +9,7 @@
 //! hyper parses and frames; accepting, limits and routing are ours. Nothing here decides who may mint what.
 //! Bodies, tokens and Authorization headers are never logged.
 
+mod bell;
 mod body;
 mod connection;
 mod jwks;
