@@ -31,7 +31,7 @@ main() {
     exec "$binary" "$@"
 }
 
-# A debug build: the C of aws-lc is optimised there too, `cargo run` and the tests share it, and it is ready sooner.
+# A debug build: the C of aws-lc, most of the wait, is optimised there too, and `cargo run` and the tests share it.
 build() {
     command -v cargo >/dev/null || fail "cargo is not here. Install Rust (https://rustup.rs), then run this again"
     cargo build --locked --manifest-path "$here/../Cargo.toml" --bin macp-auth-service \
