@@ -57,8 +57,8 @@ install() {
     if [ "$(id -u)" -ne 0 ]; then
         command -v sudo >/dev/null || fail "neither root nor sudo. Have an administrator run: apt-get install $*"
         root=(sudo)
-        # Without a terminal sudo could only hang or fail obscurely when it wants a password.
-        [ -t 0 ] || sudo -n true 2>/dev/null ||
+        # sudo asks for a password on the terminal, whatever stdin is. Without one it would fail obscurely.
+        { : </dev/tty; } 2>/dev/null || sudo -n true 2>/dev/null ||
             fail "sudo wants a password and there is no terminal. Run: sudo apt-get install $*"
     fi
     echo "softhsm/install.sh: installing $*" >&2
