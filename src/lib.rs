@@ -13,10 +13,12 @@
 //! The JWKS path touches none of this: it answers ready-made bytes of one snapshot ([`keys::KeyRing`]).
 //! [`jose`] holds the values, [`clock`] reads the clocks, [`config`] turns the environment into types.
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod grant;
 pub mod jose;
 pub mod keys;
 pub mod mint;
+pub mod telemetry;
 pub mod web;

@@ -22,6 +22,7 @@ pub mod session;
 mod shared;
 mod supervisor;
 pub mod token;
+pub mod uri;
 mod watch;
 
 use std::sync::Arc;
