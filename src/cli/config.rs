@@ -29,10 +29,7 @@ struct Row {
     secret: bool,
 }
 
-pub(super) fn run(
-    outside: &mut Outside<'_>,
-    arguments: &ConfigArguments,
-) -> io::Result<ExitCode> {
+pub(super) fn run(outside: &mut Outside<'_>, arguments: &ConfigArguments) -> io::Result<ExitCode> {
     if arguments.markdown {
         write!(outside.stdout, "{}", markdown())?;
         return Ok(DONE);

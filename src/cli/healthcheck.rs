@@ -37,9 +37,13 @@ pub(super) fn run(outside: &mut Outside<'_>, url: Option<&str>) -> ExitCode {
 /// Why the service is not known to be alive.
 #[derive(Debug, thiserror::Error)]
 enum Unhealthy {
-    #[error("PORT is 0, so the system chose the port. Give the URL: healthcheck http://127.0.0.1:PORT/healthz")]
+    #[error(
+        "PORT is 0, so the system chose the port. Give the URL: healthcheck http://127.0.0.1:PORT/healthz"
+    )]
     UnknownPort,
-    #[error("https is not spoken here. Ask the plain port: healthcheck http://127.0.0.1:3200/healthz")]
+    #[error(
+        "https is not spoken here. Ask the plain port: healthcheck http://127.0.0.1:3200/healthz"
+    )]
     Https,
     #[error("that is no URL of the form http://host:port/path")]
     NoUrl,

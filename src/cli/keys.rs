@@ -23,9 +23,13 @@ use crate::keys::{KeyRing, PublishedKey};
 /// Why a command did nothing, or not all of it.
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
-    #[error("no PKCS#11 token is configured. Set MACP_AUTH_PKCS11_MODULE with MACP_AUTH_PKCS11_TOKEN_LABEL, or MACP_AUTH_PKCS11_URI")]
+    #[error(
+        "no PKCS#11 token is configured. Set MACP_AUTH_PKCS11_MODULE with MACP_AUTH_PKCS11_TOKEN_LABEL, or MACP_AUTH_PKCS11_URI"
+    )]
     NoToken,
-    #[error("the key would be another one at each call: without MACP_AUTH_PKCS11_* or MACP_AUTH_SIGNING_KEY_JSON the service makes an ephemeral key when it starts. Fetch its JWKS from /.well-known/jwks.json")]
+    #[error(
+        "the key would be another one at each call: without MACP_AUTH_PKCS11_* or MACP_AUTH_SIGNING_KEY_JSON the service makes an ephemeral key when it starts. Fetch its JWKS from /.well-known/jwks.json"
+    )]
     Ephemeral,
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -33,11 +37,17 @@ pub enum KeysError {
     Token(#[from] TokenFault),
     #[error(transparent)]
     PinFile(#[from] pin_file::PinFileError),
-    #[error("the token {token} wants a login before a key can be made. Give --pin-file or set MACP_AUTH_PKCS11_PIN_FILE")]
+    #[error(
+        "the token {token} wants a login before a key can be made. Give --pin-file or set MACP_AUTH_PKCS11_PIN_FILE"
+    )]
     NoPin { token: String },
-    #[error("a key is there already: {labels}. Say with --activate-at (2026-12-01T12:00:00Z) from when on the new one signs; leave verifiers 15 minutes to fetch it")]
+    #[error(
+        "a key is there already: {labels}. Say with --activate-at (2026-12-01T12:00:00Z) from when on the new one signs; leave verifiers 15 minutes to fetch it"
+    )]
     KeyExists { labels: String },
-    #[error("MACP_AUTH_PKCS11_URI names one key by object or id; keys are generated under a label prefix. Leave object and id out of the URI and set MACP_AUTH_PKCS11_KEY_LABEL")]
+    #[error(
+        "MACP_AUTH_PKCS11_URI names one key by object or id; keys are generated under a label prefix. Leave object and id out of the URI and set MACP_AUTH_PKCS11_KEY_LABEL"
+    )]
     FixedKey,
     #[error(transparent)]
     Label(#[from] LabelTooLong),
@@ -90,7 +100,9 @@ fn listed(source: KeySource, as_json: bool, now: UnixSeconds) -> Result<String, 
     let config = pkcs11(source)?;
     let session = Opened::new(&config)?;
     let reports = session.reports(&config, &config.keys)?;
-    let usable = reports.iter().filter_map(|report| report.outcome.as_ref().ok());
+    let usable = reports
+        .iter()
+        .filter_map(|report| report.outcome.as_ref().ok());
     let ring = KeyRing::new(usable.map(|key| Arc::clone(&key.published)).collect(), now);
     let signing = ring.signing_key(now);
     let rows: Vec<Row> = reports
@@ -99,7 +111,10 @@ fn listed(source: KeySource, as_json: bool, now: UnixSeconds) -> Result<String, 
         .collect();
     if as_json {
         let keys: Vec<Value> = rows.iter().map(Row::json).collect();
-        return Ok(format!("{}\n", json!({ "token": session.token.label(), "keys": keys })));
+        return Ok(format!(
+            "{}\n",
+            json!({ "token": session.token.label(), "keys": keys })
+        ));
     }
     Ok(table(session.token.label(), &rows))
 }
@@ -289,7 +304,9 @@ impl<'a> Row<'a> {
     fn new(report: &'a KeyReport, signing: Option<&Arc<PublishedKey>>, now: UnixSeconds) -> Self {
         let state = match &report.outcome {
             Err(_) => "refused",
-            Ok(key) if signing.is_some_and(|signing| signing.kid() == key.published.kid()) => "signing",
+            Ok(key) if signing.is_some_and(|signing| signing.kid() == key.published.kid()) => {
+                "signing"
+            }
             Ok(key) if key.published.active_from() > now => "waiting",
             Ok(_) => "published",
         };

@@ -19,8 +19,8 @@ use crate::keys::Signer;
 use crate::keys::local::{LocalKey, LocalKeyError};
 use crate::keys::pkcs11::{Shutdown, StartError, TokenSigner, ffi};
 use crate::telemetry;
-use crate::web::{App, BindError};
 use crate::web::server::{Drain, Server};
+use crate::web::{App, BindError};
 
 /// Why the service did not start.
 #[derive(Debug, thiserror::Error)]
@@ -97,7 +97,10 @@ fn serve(config: Config, out: &mut (dyn Write + Send)) -> Result<Ended, ServeErr
                 _ = terminate.recv() => "SIGTERM",
                 _ = interrupt.recv() => "SIGINT",
             };
-            say(out, &format!("[auth-service] {name} received; shutting down\n"));
+            say(
+                out,
+                &format!("[auth-service] {name} received; shutting down\n"),
+            );
         };
         Ok::<_, ServeError>(server.run(Arc::clone(&app), stop).await)
     })?;
@@ -108,7 +111,9 @@ fn serve(config: Config, out: &mut (dyn Write + Send)) -> Result<Ended, ServeErr
         Drain::Cut => Ended::Cut,
     };
     if app.signer.shut_down() == Shutdown::Stuck {
-        tracing::warn!("a call into the PKCS#11 module is still under way; leaving without its destructors");
+        tracing::warn!(
+            "a call into the PKCS#11 module is still under way; leaving without its destructors"
+        );
         ffi::exit_now(u8::from(ended == Ended::Cut));
     }
     Ok(ended)

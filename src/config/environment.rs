@@ -27,7 +27,9 @@ impl Environment {
 
     /// All names; bytes that are no UTF-8 are replaced.
     pub fn names(&self) -> impl Iterator<Item = String> {
-        self.0.keys().map(|name| name.to_string_lossy().into_owned())
+        self.0
+            .keys()
+            .map(|name| name.to_string_lossy().into_owned())
     }
 }
 

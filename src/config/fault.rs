@@ -66,7 +66,9 @@ pub enum Fault {
         "is {address}, which other machines may reach, and nobody who asks for a token is authenticated. Use localhost, or set MACP_AUTH_ALLOW_ANONYMOUS=1 where the network itself decides who gets here"
     )]
     OpenToAll { address: IpAddr },
-    #[error("is no log filter: {source} (got {got}). Write it as debug or warn,macp_auth_service=debug")]
+    #[error(
+        "is no log filter: {source} (got {got}). Write it as debug or warn,macp_auth_service=debug"
+    )]
     LogFilter {
         got: Given,
         #[source]

@@ -49,7 +49,11 @@ fn row(setting: &Setting) -> String {
         Fallback::Value(value) => format!("`{value}`"),
         Fallback::Described(words) => words.to_owned(),
     };
-    let secret = if setting.secret { " Secret: never shown." } else { "" };
+    let secret = if setting.secret {
+        " Secret: never shown."
+    } else {
+        ""
+    };
     format!(
         "| `{}` | {default} | {} | {}{secret} |\n",
         setting.name,

@@ -16,9 +16,6 @@ mod source;
 mod token;
 mod token_uri;
 
-#[cfg(test)]
-mod tests;
-
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;

@@ -22,14 +22,12 @@ pub(super) fn read(reader: &mut Reader<'_>, files: &dyn Files, cores: usize) -> 
         .any(|name| name.starts_with(TOKEN_PREFIX));
     if on_token {
         if pinned.is_some() {
-            reader.refuse(
-                settings::SIGNING_KEY_JSON.name,
-                SourceFault::PinnedAndToken,
-            );
+            reader.refuse(settings::SIGNING_KEY_JSON.name, SourceFault::PinnedAndToken);
         }
         let chosen = reader.is_set(&settings::SIGNING_ALG);
         let only = algorithm.filter(|_| chosen);
-        return token::read(reader, files, cores, only).map(|token| KeySource::Pkcs11(Box::new(token)));
+        return token::read(reader, files, cores, only)
+            .map(|token| KeySource::Pkcs11(Box::new(token)));
     }
     token::check_idle(reader);
     let source = match (pinned, algorithm) {

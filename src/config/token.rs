@@ -105,7 +105,9 @@ fn from_variables(reader: &mut Reader<'_>) -> Option<Place> {
 fn known_token_variables(reader: &Reader<'_>) -> Option<String> {
     let set: Vec<_> = settings::SETTINGS
         .iter()
-        .filter(|setting| setting.name.starts_with(settings::TOKEN_PREFIX) && reader.is_set(setting))
+        .filter(|setting| {
+            setting.name.starts_with(settings::TOKEN_PREFIX) && reader.is_set(setting)
+        })
         .map(|setting| setting.name)
         .collect();
     (!set.is_empty()).then(|| set.join(" and "))
@@ -144,11 +146,7 @@ fn from_uri(reader: &mut Reader<'_>, files: &dyn Files) -> Option<Place> {
     Some(place)
 }
 
-fn pin(
-    reader: &mut Reader<'_>,
-    files: &dyn Files,
-    of_uri: Option<PinSource>,
-) -> Option<PinSource> {
+fn pin(reader: &mut Reader<'_>, files: &dyn Files, of_uri: Option<PinSource>) -> Option<PinSource> {
     let path = reader.given(&settings::PIN_FILE);
     let text = reader.given(&settings::PIN);
     if of_uri.is_some() {
@@ -187,7 +185,8 @@ fn keys(reader: &mut Reader<'_>, fixed: Option<KeySelector>) -> Option<KeySelect
         }
         return fixed;
     }
-    let prefix = LabelPrefix::new(reader.value(&settings::KEY_LABEL)?).map_err(TokenFault::KeyLabel);
+    let prefix =
+        LabelPrefix::new(reader.value(&settings::KEY_LABEL)?).map_err(TokenFault::KeyLabel);
     reader
         .accept(&settings::KEY_LABEL, prefix)
         .map(KeySelector::Prefix)

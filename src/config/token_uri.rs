@@ -34,7 +34,9 @@ pub enum UnusableUri {
     },
     #[error("has a type other than private. Leave it out or write type=private: private keys sign")]
     NotPrivate,
-    #[error("has {attribute}, which is not compared. Leave it out and use token, serial or slot-id")]
+    #[error(
+        "has {attribute}, which is not compared. Leave it out and use token, serial or slot-id"
+    )]
     NotCompared { attribute: Attribute },
     #[error("has a pin-source that is a command. Programs are never run: write the path of a file")]
     PinCommand,
@@ -128,11 +130,7 @@ fn token(uri: &Pkcs11Uri) -> Result<TokenSelector, UnusableUri> {
     Ok(selector)
 }
 
-fn text(
-    uri: &Pkcs11Uri,
-    attribute: Attribute,
-    most: usize,
-) -> Result<Option<String>, UnusableUri> {
+fn text(uri: &Pkcs11Uri, attribute: Attribute, most: usize) -> Result<Option<String>, UnusableUri> {
     match uri.text(attribute).map(|text| (text, text.len())) {
         None => Ok(None),
         Some((_, 0)) => Err(UnusableUri::Empty { attribute }),
@@ -177,7 +175,11 @@ fn pin_path(source: &str) -> Result<PathBuf, UnusableUri> {
     let attribute = Attribute::PinSource;
     let path = match source.split_at_checked("file:".len()) {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("file:") => file_uri_path(rest)?,
-        _ if source.split('/').next().is_some_and(|first| first.contains(':')) => {
+        _ if source
+            .split('/')
+            .next()
+            .is_some_and(|first| first.contains(':')) =>
+        {
             return Err(UnusableUri::PinElsewhere);
         }
         _ => source.to_owned(),
@@ -191,9 +193,7 @@ fn pin_path(source: &str) -> Result<PathBuf, UnusableUri> {
 fn file_uri_path(rest: &str) -> Result<String, UnusableUri> {
     let path = match rest.strip_prefix("//") {
         None => rest,
-        Some(authority) => authority
-            .strip_prefix("localhost")
-            .unwrap_or(authority),
+        Some(authority) => authority.strip_prefix("localhost").unwrap_or(authority),
     };
     if !path.starts_with('/') {
         return Err(UnusableUri::PinElsewhere);

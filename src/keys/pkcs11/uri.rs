@@ -337,7 +337,12 @@ fn nearest(name: &str) -> Option<Attribute> {
     let name = name.to_ascii_lowercase();
     ATTRIBUTES
         .into_iter()
-        .map(|attribute| (strsim::damerau_levenshtein(&name, attribute.name()), attribute))
+        .map(|attribute| {
+            (
+                strsim::damerau_levenshtein(&name, attribute.name()),
+                attribute,
+            )
+        })
         .filter(|(distance, _)| *distance <= 3)
         .min()
         .map(|(_, attribute)| attribute)
