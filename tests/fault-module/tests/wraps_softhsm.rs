@@ -55,7 +55,7 @@ fn a_failure_comes_when_the_rule_says_and_goes_with_it() {
     scenario(
         "a_failure_comes_when_the_rule_says_and_goes_with_it",
         |rig| {
-            let (_hsm, slot, session) = rig.session();
+            let (hsm, slot, session) = rig.session();
             let key = pair(&session);
 
             rig.say("C_SignInit fail CKR_DEVICE_ERROR after 3 times 2\n");
@@ -69,7 +69,7 @@ fn a_failure_comes_when_the_rule_says_and_goes_with_it() {
 
             rig.say("* fail CKR_TOKEN_NOT_PRESENT\n");
             assert_eq!(code(sign(&session, key)), RvError::TokenNotPresent);
-            assert_eq!(code(_hsm.get_token_info(slot)), RvError::TokenNotPresent);
+            assert_eq!(code(hsm.get_token_info(slot)), RvError::TokenNotPresent);
 
             rig.say("");
             assert!(verifies(&session, key, &sign(&session, key).unwrap()));
