@@ -1,0 +1,32 @@
+//! Black-box tests: the real binary, on a port of its own, with a throw-away token where it needs one.
+//!
+//! One file a subject, one binary for all, in parallel. `harness` starts and stops things and speaks HTTP; the subjects
+//! state what the service promises. SoftHSM2, pkcs11-tool and the runtime's verifier must be there: softhsm/test.sh sees to it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::exit,
+    clippy::disallowed_methods,
+    clippy::let_underscore_must_use,
+    unreachable_pub,
+    reason = "tests may panic, wait and look at the environment; nothing here is a public interface"
+)]
+
+mod harness;
+
+mod backends;
+mod bad_token;
+mod commands;
+mod configuration;
+mod layout;
+mod pinned;
+mod pkcs11;
+mod properties;
+mod start;
+mod stop;
+mod verifiers;
+mod wire;
