@@ -123,4 +123,12 @@ impl Signer {
             Source::Token(signer) => signer.mint_parts(),
         }
     }
+
+    /// Ends what the source keeps running. Blocks for 2 s at most.
+    pub fn shut_down(&self) -> pkcs11::Shutdown {
+        match &self.source {
+            Source::Local { .. } => pkcs11::Shutdown::Clean,
+            Source::Token(signer) => signer.shut_down(),
+        }
+    }
 }

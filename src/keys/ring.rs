@@ -36,6 +36,18 @@ impl PublishedKey {
         })
     }
 
+    /// The same key, published without ever being chosen.
+    #[must_use]
+    pub fn retired(&self) -> Self {
+        Self {
+            jwk: self.jwk.clone(),
+            header: self.header.clone(),
+            verifier: self.verifier.clone(),
+            active_from: self.active_from,
+            signs: false,
+        }
+    }
+
     pub const fn jwk(&self) -> &Jwk {
         &self.jwk
     }

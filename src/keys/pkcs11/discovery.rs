@@ -112,6 +112,36 @@ pub fn find_keys(token: &Token, search: &Search<'_>) -> Result<Vec<KeyReport>, T
         .collect()
 }
 
+/// One more nonce by a key that has been proved, verified under the published key.
+///
+/// # Errors
+/// The token's; [`TokenFault::WrongSignature`] where the signature is not this key's.
+pub fn prove_again(token: &Token, key: &KeyHandle, verifier: &Verifier) -> Result<(), TokenFault> {
+    let message = nonce();
+    let signature = sign_once(token, key, &message).map_err(|failure| token.fault(failure))?;
+    if verifier.accepts(&message, &signature) {
+        return Ok(());
+    }
+    let token = token.label().to_owned();
+    Err(TokenFault::WrongSignature { token })
+}
+
+impl KeyReport {
+    /// `"macp-jwt" (CKA_ID 01): kid …, RS256 by CKM_SHA256_RSA_PKCS`, or why it is not used.
+    pub fn line(&self) -> String {
+        let name = format!("{:?} (CKA_ID {})", self.label, hex::encode(&self.id));
+        match &self.outcome {
+            Ok(key) => format!(
+                "{name}: kid {}, {} by {}",
+                key.published.kid(),
+                key.published.algorithm(),
+                key.handle.mechanism.name()
+            ),
+            Err(refusal) => format!("{name}: {refusal}"),
+        }
+    }
+}
+
 /// How many private objects of any label the login shows: zero may mean that a PIN is missing.
 ///
 /// # Errors

@@ -3,9 +3,10 @@
 //! ```text
 //! supervisor   module -> token -> discovery (public, proof, mechanism) -> live keys, ring
 //! seat         one signing thread's session:  C_SignInit, C_Sign, verified under the published key
+//! watch        calls that do not come back
 //! ```
 //!
-//! `uri` and `ckr` and `proof` decide and are pure; `module`, `token`, `session` and `ffi` call the module.
+//! `ckr`, `recovery` and `proof` decide and are pure; `module`, `token`, `session` and `ffi` call the module.
 
 pub mod ckr;
 pub mod discovery;
@@ -15,27 +16,32 @@ pub mod mechanism;
 pub mod module;
 pub mod proof;
 pub mod public;
+pub mod recovery;
 mod seat;
 pub mod session;
+mod shared;
 mod supervisor;
 pub mod token;
+pub mod uri;
+mod watch;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use arc_swap::{ArcSwap, ArcSwapOption, Guard};
-use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
-use parking_lot::Mutex;
+use arc_swap::Guard;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 
+use self::discovery::KeyReport;
 use self::module::{LoadError, Module};
-use self::seat::{Event, Seat, Shared, Standing};
+use self::seat::Seat;
+use self::shared::{Event, Shared};
 use self::supervisor::{Down, Supervisor};
-use self::token::TokenFault;
+use self::token::{Token, TokenFault};
+use self::watch::Patience;
 use super::workers::Workers;
 use super::{KeyRing, Part, PublishedKey, SignError};
 use crate::clock::Deadline;
-use crate::config::{KeySelector, Pkcs11Config};
+use crate::config::{KeySelector, PinSource, Pkcs11Config};
 use crate::jose::{Jwt, SigningInput};
 
 /// How long the start waits for the token before it listens without it.
@@ -47,6 +53,7 @@ pub struct TokenSigner {
     shared: Arc<Shared>,
     workers: Workers,
     stopped: Receiver<Shutdown>,
+    _watching: Sender<()>,
 }
 
 /// Only a change of configuration cures these: the service does not start.
@@ -74,22 +81,10 @@ impl TokenSigner {
     ///
     /// # Errors
     /// [`StartError`].
-    pub fn start(config: Pkcs11Config) -> Result<Self, StartError> {
+    pub fn start(config: Pkcs11Config, sign_timeout: Duration) -> Result<Self, StartError> {
         let module = Arc::new(Module::load(&config.module)?);
-        let (events, inbox) = bounded(config.sessions.max(1) * 2);
-        let shared = Arc::new(Shared {
-            module,
-            ring: ArcSwap::default(),
-            live: ArcSwapOption::empty(),
-            token: Mutex::new(None),
-            seats: (0..config.sessions).map(|_| Mutex::new(None)).collect(),
-            last_signature_verified: AtomicBool::new(false),
-            events,
-            standing: Mutex::new(Standing {
-                token: Err("not reached yet".to_owned()),
-                key: Err("not looked for yet".to_owned()),
-            }),
-        });
+        let (events, inbox) = unbounded();
+        let shared = Arc::new(Shared::new(module, config.sessions, events));
         let seats = (0..config.sessions)
             .map(|number| Seat {
                 shared: Arc::clone(&shared),
@@ -105,6 +100,15 @@ impl TokenSigner {
             .spawn(move || {
                 stopping.send(supervisor.run(&first)).ok();
             })?;
+        let (watching, stop) = bounded(0);
+        let watched = [Arc::clone(&shared)];
+        let patience = Patience {
+            call: sign_timeout,
+            exit: STUCK_EXIT,
+        };
+        std::thread::Builder::new()
+            .name("watch".to_owned())
+            .spawn(move || watch::run(&watched, patience, &stop))?;
         match outcome.recv_timeout(FIRST_TRY) {
             Ok(Err(Down::Token(fault @ TokenFault::Ambiguous { .. }))) => {
                 return Err(StartError::Token(fault));
@@ -118,6 +122,7 @@ impl TokenSigner {
             shared,
             workers,
             stopped,
+            _watching: watching,
         })
     }
 
@@ -131,7 +136,7 @@ impl TokenSigner {
         input: SigningInput,
         deadline: Deadline,
     ) -> Result<Jwt, SignError> {
-        if self.shared.live.load().is_none() {
+        if self.shared.is_down() {
             return Err(SignError::Unavailable);
         }
         self.workers.sign(key, input, deadline).await
@@ -139,12 +144,12 @@ impl TokenSigner {
 
     pub(super) fn mint_parts(&self) -> Vec<Part> {
         let standing = self.shared.standing.lock().clone();
-        let live = self.shared.live.load().is_some();
-        let verified = live && self.shared.last_signature_verified.load(Ordering::Relaxed);
-        let signature = if verified {
-            Ok("the last one verified".to_owned())
-        } else {
-            Err("none since the last trouble".to_owned())
+        let signature = match self.shared.since_verified() {
+            Some(ago) if !self.shared.is_down() && ago <= FRESH => {
+                Ok(format!("the last one verified {} s ago", ago.as_secs()))
+            }
+            Some(ago) => Err(format!("the last one verified {} s ago", ago.as_secs())),
+            None => Err("none has verified since the last failure".to_owned()),
         };
         [
             ("token", standing.token),
@@ -162,14 +167,7 @@ impl TokenSigner {
     /// Ends the threads and finalises the module, within 2 s. Blocks.
     pub fn shut_down(&self) -> Shutdown {
         self.workers.stop();
-        if self
-            .shared
-            .events
-            .send_timeout(Event::Stop, SHUT_DOWN_WITHIN)
-            .is_err()
-        {
-            return Shutdown::Stuck;
-        }
+        self.shared.tell(Event::Stop);
         self.stopped
             .recv_timeout(SHUT_DOWN_WITHIN)
             .unwrap_or(Shutdown::Stuck)
@@ -177,6 +175,30 @@ impl TokenSigner {
 }
 
 const SHUT_DOWN_WITHIN: Duration = Duration::from_secs(2);
+/// A token whose last verified signature is older is not ready.
+const FRESH: Duration = Duration::from_secs(30);
+/// With stuck calls and no healthy token for this long, the process leaves.
+const STUCK_EXIT: Duration = Duration::from_secs(120);
+
+/// Why there is nothing to sign with, and what to do.
+fn explain_no_key(token: &Token, config: &Pkcs11Config, reports: &[KeyReport]) -> String {
+    if !reports.is_empty() {
+        let lines: Vec<String> = reports.iter().map(KeyReport::line).collect();
+        return format!("no usable key: {}", lines.join(" | "));
+    }
+    let no_pin = matches!(config.pin, PinSource::None)
+        && discovery::visible_private_objects(token).is_ok_and(|visible| visible == 0);
+    let pin = if no_pin {
+        " It shows no private key at all, and no PIN is configured: set MACP_AUTH_PKCS11_PIN_FILE."
+    } else {
+        ""
+    };
+    format!(
+        "the token {} holds no private key {}.{pin} Make one with `macp-auth-service keys generate --alg RS256`",
+        token.label(),
+        describe_keys(&config.keys)
+    )
+}
 
 /// `under the label prefix macp-jwt`: which keys were asked for.
 fn describe_keys(keys: &KeySelector) -> String {

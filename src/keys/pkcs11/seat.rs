@@ -1,73 +1,22 @@
 //! What a signing thread signs with: its seat at the token, which holds one session.
 //!
-//! The session lies behind a lock that the thread holds for the length of a job, so that the supervisor can take all
-//! sessions away before C_Finalize, and knows that a seat it cannot lock has a thread inside the module.
+//! The session lies behind a lock that the thread holds while it is inside the module, so that the supervisor can take
+//! all sessions away before C_Finalize, and knows that a seat it cannot lock has a thread inside.
+//! At most two attempts a mint; between them the supervisor may cure the token while the mint waits in its deadline.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
-use crossbeam_channel::Sender;
-use cryptoki::session::Session;
-use cryptoki::slot::Slot;
-use parking_lot::Mutex;
+use cryptoki::session::{Session, SessionState as CkState};
+use parking_lot::MutexGuard;
 
 use super::ckr::{Class, Failure};
-use super::module::Module;
+use super::recovery::{Action, History, Place, SessionState, decide};
 use super::session::{self, KeyHandle};
-use super::token::Token;
+use super::shared::{Event, Live, Shared, State};
 use crate::clock::Deadline;
-use crate::jose::{Kid, Signature};
+use crate::jose::Signature;
 use crate::keys::workers::SigningDevice;
-use crate::keys::{KeyRing, PublishedKey, SignError};
-
-/// What supervisor, threads and requests share of one token.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) module: Arc<Module>,
-    pub(super) ring: ArcSwap<KeyRing>,
-    /// None while the token cannot sign: a mint is then refused without waiting.
-    pub(super) live: ArcSwapOption<Live>,
-    pub(super) token: Mutex<Option<Token>>,
-    pub(super) seats: Vec<Mutex<Option<Session>>>,
-    pub(super) last_signature_verified: AtomicBool,
-    pub(super) events: Sender<Event>,
-    pub(super) standing: Mutex<Standing>,
-}
-
-/// A token that signs: handles that are good for exactly one generation of sessions.
-#[derive(Debug)]
-pub(super) struct Live {
-    pub(super) generation: u64,
-    pub(super) slot: Slot,
-    pub(super) keys: Vec<(Kid, KeyHandle)>,
-}
-
-/// What threads and requests tell the supervisor.
-#[derive(Debug)]
-pub(super) enum Event {
-    /// Signing failed on two sessions of this generation.
-    Fault {
-        generation: u64,
-        failure: Failure,
-    },
-    /// A signature did not verify under the published key.
-    WrongSignature {
-        generation: u64,
-    },
-    Stop,
-}
-
-/// What an operator should know.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Standing {
-    pub(super) token: Result<String, String>,
-    pub(super) key: Result<String, String>,
-}
-
-/// How long sessions may take to come back before the supervisor takes a thread for stuck.
-pub(super) const QUIET_WITHIN: Duration = Duration::from_secs(5);
+use crate::keys::{PublishedKey, SignError};
 
 /// One thread's place.
 #[derive(Debug)]
@@ -77,10 +26,20 @@ pub(super) struct Seat {
 }
 
 /// Why one attempt gave no signature.
-enum Attempt {
-    Failed(Failure),
+enum Trouble {
+    Failed {
+        failure: Failure,
+        place: Place,
+        session: SessionState,
+    },
     WrongSignature,
-    NoSuchKey,
+}
+
+/// A session and the generation it belongs to: none is used after its generation ended.
+#[derive(Debug)]
+pub(super) struct OwnSession {
+    generation: u64,
+    session: Session,
 }
 
 impl SigningDevice for Seat {
@@ -90,99 +49,183 @@ impl SigningDevice for Seat {
         message: &[u8],
         deadline: Deadline,
     ) -> Result<Signature, SignError> {
-        let shared = Arc::clone(&self.shared);
-        let seat = shared.seats.get(self.number).ok_or(SignError::Unexpected)?;
-        let mut session = seat.lock();
-        let live = shared.live.load_full().ok_or(SignError::Unavailable)?;
-        let mut last = None;
-        for _ in 0..2 {
-            if deadline.passed() {
-                break;
-            }
-            match self.attempt(&mut session, &live, key, message) {
+        let mut first = true;
+        loop {
+            let live = self.live(deadline)?;
+            let (_, handle) = live
+                .keys
+                .iter()
+                .find(|(kid, _)| kid == key.kid())
+                .ok_or(SignError::Unavailable)?;
+            let trouble = match self.attempt(&live, key, handle, message) {
                 Ok(signature) => {
-                    shared
-                        .last_signature_verified
-                        .store(true, Ordering::Relaxed);
+                    self.shared.verified();
                     return Ok(signature);
                 }
-                Err(Attempt::NoSuchKey) => return Err(SignError::Unavailable),
-                Err(attempt) => last = Some(attempt),
+                Err(trouble) => trouble,
+            };
+            if !self.answer(&live, trouble, first) {
+                self.shared.not_cured();
+                return Err(SignError::Unavailable);
             }
+            first = false;
         }
-        let Some(attempt) = last else {
-            return Err(SignError::TimedOut);
-        };
-        self.report(live.generation, attempt);
-        Err(SignError::Unavailable)
     }
 }
 
 impl Seat {
+    /// The token as it signs now; waits in the deadline while it is being cured.
+    fn live(&self, deadline: Deadline) -> Result<Arc<Live>, SignError> {
+        loop {
+            if deadline.passed() {
+                return Err(SignError::TimedOut);
+            }
+            match self.shared.state() {
+                State::Live(live) => return Ok(live),
+                State::Down => return Err(SignError::Unavailable),
+                State::Repairing => self.shared.wait_for_a_change(deadline),
+            }
+        }
+    }
+
     /// One signature on the seat's session, which is dropped after any error.
     fn attempt(
         &self,
-        session: &mut Option<Session>,
         live: &Live,
         key: &PublishedKey,
+        handle: &KeyHandle,
         message: &[u8],
-    ) -> Result<Signature, Attempt> {
-        let (_, handle) = live
-            .keys
-            .iter()
-            .find(|(kid, _)| kid == key.kid())
-            .ok_or(Attempt::NoSuchKey)?;
-        let signature = match self.on_a_session(session, live, handle, message) {
-            Ok(signature) => signature,
-            Err(failure) => {
-                *session = None;
-                return Err(Attempt::Failed(failure));
-            }
+    ) -> Result<Signature, Trouble> {
+        let Some(place) = self.shared.places().get(self.number) else {
+            return Err(Trouble::outdated());
         };
-        if !key.verifier().accepts(message, &signature) {
-            *session = None;
-            return Err(Attempt::WrongSignature);
+        let mut own = place.session.lock();
+        // The supervisor may have ended the generation while this thread waited for its own seat.
+        if self.shared.generation() != live.generation {
+            *own = None;
+            return Err(Trouble::outdated());
         }
-        Ok(signature)
+        let inside = self.shared.enter_at(place);
+        let signed = self.on_a_session(&mut own, live, handle, message);
+        drop(inside);
+        match signed {
+            Ok(signature) if key.verifier().accepts(message, &signature) => Ok(signature),
+            Ok(_) => {
+                *own = None;
+                Err(Trouble::WrongSignature)
+            }
+            Err(trouble) => {
+                *own = None;
+                Err(trouble)
+            }
+        }
     }
 
     /// The seat's own session, a new one, or the anchor where the token has no more.
     fn on_a_session(
         &self,
-        session: &mut Option<Session>,
+        own: &mut MutexGuard<'_, Option<OwnSession>>,
         live: &Live,
         handle: &KeyHandle,
         message: &[u8],
-    ) -> Result<Signature, Failure> {
+    ) -> Result<Signature, Trouble> {
         let module = &self.shared.module;
-        if let Some(session) = session {
-            return session::sign(module, session, handle, message);
+        let sign = |session: &Session| {
+            session::sign(module, session, handle, message).map_err(|failure| Trouble::Failed {
+                failure,
+                place: Place::Sign,
+                session: state_of(session, live.logged_in),
+            })
+        };
+        if let Some(own) = own.as_ref()
+            && own.generation == live.generation
+        {
+            return sign(&own.session);
         }
+        **own = None;
         match module.open_session(live.slot) {
-            Ok(fresh) => session::sign(module, session.insert(fresh), handle, message),
+            Ok(session) => {
+                let fresh = own.insert(OwnSession {
+                    generation: live.generation,
+                    session,
+                });
+                sign(&fresh.session)
+            }
             Err(failure) if failure.class() == Class::SessionLimit => {
                 match self.shared.token.lock().as_ref() {
-                    Some(token) => session::sign(module, token.anchor(), handle, message),
-                    None => Err(failure),
+                    Some(token) => sign(token.anchor()),
+                    None => Err(Trouble::not_opened(failure)),
                 }
             }
-            Err(failure) => Err(failure),
+            Err(failure) => Err(Trouble::not_opened(failure)),
         }
     }
 
-    fn report(&self, generation: u64, attempt: Attempt) {
-        let event = match attempt {
-            Attempt::Failed(failure) => Event::Fault {
-                generation,
+    /// Acts on trouble; whether another attempt makes sense.
+    fn answer(&self, live: &Live, trouble: Trouble, first: bool) -> bool {
+        let (action, reason) = match trouble {
+            Trouble::WrongSignature => {
+                tracing::error!(
+                    "a signature did not verify under the published key and was not released"
+                );
+                (
+                    Action::FindKeys,
+                    "a signature that does not verify".to_owned(),
+                )
+            }
+            Trouble::Failed {
                 failure,
-            },
-            Attempt::WrongSignature => Event::WrongSignature { generation },
-            Attempt::NoSuchKey => return,
+                place,
+                session,
+            } => {
+                let history = History {
+                    first,
+                    signed_before: true,
+                };
+                let action = decide(failure.class(), place, session, history);
+                (action, failure.to_string())
+            }
         };
-        self.shared
-            .last_signature_verified
-            .store(false, Ordering::Relaxed);
-        // The supervisor acts on the first report of a generation; a full channel already holds one.
-        self.shared.events.try_send(event).ok();
+        match action {
+            Action::Proceed | Action::NewSession => first,
+            Action::FindKeys | Action::LogIn | Action::Reinitialize => {
+                self.shared.repair(live.generation, action, reason);
+                first
+            }
+            Action::StopLogins | Action::GiveUp => {
+                let generation = live.generation;
+                self.shared.tell(Event::Refused { generation, reason });
+                false
+            }
+        }
+    }
+}
+
+impl Trouble {
+    const fn not_opened(failure: Failure) -> Self {
+        Self::Failed {
+            failure,
+            place: Place::OpenSession,
+            session: SessionState::Unknown,
+        }
+    }
+
+    /// Like a closed session: the next attempt takes what is live then.
+    fn outdated() -> Self {
+        let closed = cryptoki::error::Error::Pkcs11(
+            cryptoki::error::RvError::SessionClosed,
+            cryptoki::context::Function::SignInit,
+        );
+        Self::not_opened(Failure::from(closed))
+    }
+}
+
+/// What the session says of the login, without a claim where it does not answer. Where nobody logged in, a public session
+/// is as it should be.
+fn state_of(session: &Session, logged_in: bool) -> SessionState {
+    match session.get_session_info().map(|info| info.session_state()) {
+        Ok(CkState::RoPublic | CkState::RwPublic) if logged_in => SessionState::Public,
+        Ok(_) => SessionState::LoggedIn,
+        Err(_) => SessionState::Unknown,
     }
 }

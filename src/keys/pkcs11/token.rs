@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use cryptoki::session::{Session, UserType};
+use cryptoki::session::{Session, SessionState, UserType};
 use cryptoki::slot::Slot;
 use cryptoki::types::AuthPin;
 
@@ -21,6 +21,7 @@ pub struct Token {
     slot: Slot,
     info: TokenInfo,
     anchor: Session,
+    logged_in: bool,
 }
 
 /// Why a token cannot be used. Each message names the thing and the cure.
@@ -54,8 +55,10 @@ pub enum TokenFault {
     PinAtRisk { token: String, state: &'static str },
     #[error("the login to the token {token} failed ({failure})")]
     Login { token: String, failure: Failure },
-    #[error("the token {token} cannot be read ({failure})")]
+    #[error("the token {token} does not answer as it should ({failure})")]
     Call { token: String, failure: Failure },
+    #[error("the token {token} gave a signature that does not verify under the published key")]
+    WrongSignature { token: String },
 }
 
 impl Token {
@@ -75,18 +78,48 @@ impl Token {
                 token: info.label.clone(),
                 failure,
             })?;
-        let token = Self {
+        let mut token = Self {
             module: Arc::clone(module),
             slot,
             info,
             anchor,
+            logged_in: false,
         };
         if let Some(pin) = pin
             && token.info.login_required
         {
             token.log_in(pin)?;
+            token.logged_in = true;
         }
         Ok(token)
+    }
+
+    /// Makes sure of anchor and login after trouble; at most one C_Login, and none where the login still stands.
+    ///
+    /// # Errors
+    /// [`TokenFault`].
+    pub fn renew_login(&mut self, pin: &Pin) -> Result<(), TokenFault> {
+        let state = self
+            .anchor
+            .get_session_info()
+            .map(|info| info.session_state());
+        match state {
+            Ok(SessionState::RoUser | SessionState::RwUser) => return Ok(()),
+            Ok(_) => {}
+            Err(_) => {
+                self.anchor = self.module.open_session(self.slot).map_err(|failure| {
+                    TokenFault::NoSession {
+                        token: self.info.label.clone(),
+                        failure,
+                    }
+                })?;
+            }
+        }
+        if self.info.login_required {
+            self.log_in(pin)?;
+            self.logged_in = true;
+        }
+        Ok(())
     }
 
     pub const fn module(&self) -> &Arc<Module> {
@@ -105,6 +138,11 @@ impl Token {
         &self.anchor
     }
 
+    /// The user was logged in here.
+    pub const fn logged_in(&self) -> bool {
+        self.logged_in
+    }
+
     /// The label, for messages.
     pub fn label(&self) -> &str {
         &self.info.label
@@ -116,11 +154,6 @@ impl Token {
             token: self.info.label.clone(),
             failure,
         }
-    }
-
-    /// Gives up the anchor; the other sessions have to be dropped before.
-    pub fn into_anchor(self) -> Session {
-        self.anchor
     }
 
     fn log_in(&self, pin: &Pin) -> Result<(), TokenFault> {

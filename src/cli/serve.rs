@@ -1,0 +1,192 @@
+//! `serve`: key source, listener, five start lines, signals, drain.
+//!
+//! ```text
+//! configuration -> signer (the token is tried once) -> listener -> start lines -> until a signal -> drain -> exit code
+//! ```
+
+use std::io::{self, IsTerminal as _, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{DONE, Outside, failed};
+use crate::clock::UnixSeconds;
+use crate::config::{Config, KeySource};
+use crate::jose::Algorithm;
+use crate::keys::Signer;
+use crate::keys::local::{LocalKey, LocalKeyError};
+use crate::keys::pkcs11::{Shutdown, StartError, TokenSigner, ffi};
+use crate::telemetry;
+use crate::web::server::{Drain, Server};
+use crate::web::{App, BindError};
+
+/// Why the service did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error("the ephemeral key {0}")]
+    Ephemeral(LocalKeyError),
+    #[error(transparent)]
+    Token(#[from] StartError),
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error("the system refused {what}: {cause}")]
+    System {
+        what: &'static str,
+        cause: io::Error,
+    },
+}
+
+/// How the service ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// Every request was answered.
+    Drained,
+    /// Something was still open after the drain time.
+    Cut,
+}
+
+/// Serves until SIGTERM or SIGINT.
+pub fn run(outside: &mut Outside<'_>) -> ExitCode {
+    let Some(parsed) = outside.configuration() else {
+        return failed();
+    };
+    let filter = match telemetry::filter(parsed.config.log.as_deref()) {
+        Ok(filter) => filter,
+        Err(error) => {
+            outside.complain(&format_args!(
+                "MACP_AUTH_LOG is no log filter: {error}. Write it like info or info,macp_auth_service=debug"
+            ));
+            return failed();
+        }
+    };
+    telemetry::start(filter, io::stderr().is_terminal());
+    for warning in &parsed.warnings {
+        tracing::warn!("{warning}");
+    }
+    match serve(parsed.config, outside.stdout) {
+        Ok(Ended::Drained) => DONE,
+        Ok(Ended::Cut) => failed(),
+        Err(error) => {
+            outside.complain(&format_args!("cannot start: {error}"));
+            failed()
+        }
+    }
+}
+
+fn serve(config: Config, out: &mut (dyn Write + Send)) -> Result<Ended, ServeError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|cause| system("threads", cause))?;
+    let facts = Facts::of(&config);
+    let app = Arc::new(App {
+        signer: signer(config.source, config.sign_timeout)?,
+        claims: config.claims,
+        sign_timeout: config.sign_timeout,
+        jwks_max_age: config.jwks_max_age,
+    });
+    let drain = runtime.block_on(async {
+        let server = Server::bind(&config.listen).await?;
+        let mut terminate = listen_for(SignalKind::terminate())?;
+        let mut interrupt = listen_for(SignalKind::interrupt())?;
+        say(out, &facts.start_lines(server.port(), &app));
+        let stop = async {
+            let name = tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+            };
+            say(
+                out,
+                &format!("[auth-service] {name} received; shutting down\n"),
+            );
+        };
+        Ok::<_, ServeError>(server.run(Arc::clone(&app), stop).await)
+    })?;
+    // Requests that were cut may hold the runtime's threads; they end with the process.
+    runtime.shutdown_background();
+    let ended = match drain {
+        Drain::Finished => Ended::Drained,
+        Drain::Cut => Ended::Cut,
+    };
+    if app.signer.shut_down() == Shutdown::Stuck {
+        tracing::warn!(
+            "a call into the PKCS#11 module is still under way; leaving without its destructors"
+        );
+        ffi::exit_now(u8::from(ended == Ended::Cut));
+    }
+    Ok(ended)
+}
+
+fn signer(source: KeySource, sign_timeout: Duration) -> Result<Signer, ServeError> {
+    Ok(match source {
+        KeySource::Ephemeral(algorithm) => {
+            Signer::local(LocalKey::ephemeral(algorithm).map_err(ServeError::Ephemeral)?)
+        }
+        KeySource::Env(key) => Signer::local(*key),
+        KeySource::Pkcs11(config) => Signer::token(TokenSigner::start(*config, sign_timeout)?),
+    })
+}
+
+/// What the start lines say beside the port.
+struct Facts {
+    issuer: String,
+    audience: String,
+    source: &'static str,
+    configured: Option<Algorithm>,
+}
+
+impl Facts {
+    fn of(config: &Config) -> Self {
+        let (source, configured) = match &config.source {
+            KeySource::Ephemeral(algorithm) => ("ephemeral", Some(*algorithm)),
+            KeySource::Env(key) => ("env", Some(key.algorithm())),
+            KeySource::Pkcs11(token) => ("pkcs11", token.algorithm),
+        };
+        Self {
+            issuer: config.claims.issuer.clone(),
+            audience: config.claims.audience.clone(),
+            source,
+            configured,
+        }
+    }
+
+    /// Operators and scripts take these five lines as a fingerprint.
+    fn start_lines(&self, port: u16, app: &App) -> String {
+        let algorithm = app
+            .signer
+            .ring()
+            .signing_key(UnixSeconds::now())
+            .map(|key| key.algorithm())
+            .or(self.configured)
+            .unwrap_or(Algorithm::Rs256);
+        let Self {
+            issuer,
+            audience,
+            source,
+            ..
+        } = self;
+        format!(
+            "[auth-service] listening on port {port}\n\
+             [auth-service] issuer={issuer} audience={audience}\n\
+             [auth-service] key source: {source} alg: {algorithm}\n\
+             [auth-service] JWKS: http://localhost:{port}/.well-known/jwks.json\n\
+             [auth-service] Mint: POST http://localhost:{port}/tokens\n"
+        )
+    }
+}
+
+/// A closed stdout is no reason to stop serving.
+fn say(out: &mut (dyn Write + Send), text: &str) {
+    out.write_all(text.as_bytes()).ok();
+    out.flush().ok();
+}
+
+fn listen_for(kind: SignalKind) -> Result<tokio::signal::unix::Signal, ServeError> {
+    signal(kind).map_err(|cause| system("signal handlers", cause))
+}
+
+const fn system(what: &'static str, cause: io::Error) -> ServeError {
+    ServeError::System { what, cause }
+}

@@ -1,0 +1,272 @@
+//! What supervisor, signing threads, watch and requests share of one token.
+//!
+//! ```text
+//! Live(generation) --trouble--> Repairing --cured--> Live(next generation)
+//!        ^                          |
+//!        +------- cured ------ Down <-- not cured, or too slow
+//! ```
+//!
+//! Mints wait in their deadline while the token is being repaired, and are refused at once while it is down.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use crossbeam_channel::Sender;
+use cryptoki::slot::Slot;
+use parking_lot::{Condvar, Mutex};
+
+use super::module::Module;
+use super::recovery::Action;
+use super::seat::OwnSession;
+use super::session::KeyHandle;
+use super::token::Token;
+use crate::clock::{Deadline, Stopwatch};
+use crate::jose::Kid;
+use crate::keys::KeyRing;
+
+/// Of one token.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) module: Arc<Module>,
+    pub(super) ring: ArcSwap<KeyRing>,
+    pub(super) token: Mutex<Option<Token>>,
+    pub(super) standing: Mutex<Standing>,
+    /// The supervisor's own calls.
+    pub(super) supervisor: Presence,
+    places: Vec<ThreadPlace>,
+    state: Mutex<State>,
+    changed: Condvar,
+    /// Mirrors of `state`, read without its lock.
+    generation: AtomicU64,
+    down: AtomicBool,
+    uncured: AtomicBool,
+    last_verified: AtomicU64,
+    events: Sender<Event>,
+    started: Stopwatch,
+}
+
+/// Whether the token signs.
+#[derive(Debug, Clone)]
+pub(super) enum State {
+    Live(Arc<Live>),
+    Repairing,
+    Down,
+}
+
+/// A token that signs: handles that are good for exactly one generation.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) generation: u64,
+    pub(super) slot: Slot,
+    /// The user is logged in, so a public session means that the login was lost.
+    pub(super) logged_in: bool,
+    pub(super) keys: Vec<(Kid, KeyHandle)>,
+}
+
+/// What the supervisor is told.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// Trouble that a repair may cure; the state is `Repairing` already.
+    Repair {
+        action: Action,
+        reason: String,
+    },
+    /// Trouble that only an operator cures.
+    Refused {
+        generation: u64,
+        reason: String,
+    },
+    /// A call is stuck past its budget; the state is `Down` already.
+    Stuck,
+    Stop,
+}
+
+/// What an operator should know of token and key: what is there, or what is wrong and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Standing {
+    pub(super) token: Result<String, String>,
+    pub(super) key: Result<String, String>,
+}
+
+/// One signing thread's session, and since when the thread is inside the module.
+#[derive(Debug, Default)]
+pub(super) struct ThreadPlace {
+    pub(super) session: Mutex<Option<OwnSession>>,
+    pub(super) presence: Presence,
+}
+
+/// Since when a thread is inside the module, in milliseconds of the process; 0: it is not.
+#[derive(Debug, Default)]
+pub(super) struct Presence(AtomicU64);
+
+/// Inside until dropped.
+#[derive(Debug)]
+pub(super) struct Inside<'a>(&'a AtomicU64);
+
+impl Shared {
+    pub(super) fn new(module: Arc<Module>, threads: usize, events: Sender<Event>) -> Self {
+        Self {
+            module,
+            ring: ArcSwap::default(),
+            token: Mutex::new(None),
+            standing: Mutex::new(Standing {
+                token: Err("not reached yet".to_owned()),
+                key: Err("not looked for yet".to_owned()),
+            }),
+            supervisor: Presence::default(),
+            places: (0..threads).map(|_| ThreadPlace::default()).collect(),
+            state: Mutex::new(State::Down),
+            changed: Condvar::new(),
+            generation: AtomicU64::new(0),
+            down: AtomicBool::new(true),
+            uncured: AtomicBool::new(false),
+            last_verified: AtomicU64::new(0),
+            events,
+            started: Stopwatch::start(),
+        }
+    }
+
+    pub(super) fn places(&self) -> &[ThreadPlace] {
+        &self.places
+    }
+
+    pub(super) fn state(&self) -> State {
+        self.state.lock().clone()
+    }
+
+    /// True while mints are refused without waiting.
+    pub(super) fn is_down(&self) -> bool {
+        self.down.load(Ordering::Acquire)
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        matches!(*self.state.lock(), State::Live(_))
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Ends the generation before, and wakes the mints that wait.
+    pub(super) fn set_state(&self, state: State) {
+        let mut current = self.state.lock();
+        self.store(&mut current, state);
+    }
+
+    fn store(&self, current: &mut State, state: State) {
+        if let State::Live(live) = &state {
+            self.generation.store(live.generation, Ordering::Release);
+            self.uncured.store(false, Ordering::Release);
+        }
+        self.down
+            .store(matches!(state, State::Down), Ordering::Release);
+        *current = state;
+        self.changed.notify_all();
+    }
+
+    /// Returns when the state is no longer `Repairing`, or at the deadline.
+    pub(super) fn wait_for_a_change(&self, deadline: Deadline) {
+        let mut state = self.state.lock();
+        while matches!(*state, State::Repairing) {
+            if self
+                .changed
+                .wait_until(&mut state, deadline.instant())
+                .timed_out()
+            {
+                return;
+            }
+        }
+    }
+
+    /// Asks for a repair of this generation; only the first to ask is heard.
+    pub(super) fn repair(&self, generation: u64, action: Action, reason: String) {
+        let mut state = self.state.lock();
+        let current = matches!(&*state, State::Live(live) if live.generation == generation);
+        if current {
+            self.store(&mut state, State::Repairing);
+            self.tell(Event::Repair { action, reason });
+        }
+    }
+
+    /// Turns `Live` or `Repairing` into `Down`, because a call takes too long.
+    pub(super) fn give_up_waiting(&self) {
+        let mut state = self.state.lock();
+        if !matches!(*state, State::Down) {
+            self.store(&mut state, State::Down);
+            self.tell(Event::Stuck);
+        }
+    }
+
+    pub(super) fn tell(&self, event: Event) {
+        // Without a supervisor the process is about to end.
+        self.events.send(event).ok();
+    }
+
+    /// A signature has just verified.
+    pub(super) fn verified(&self) {
+        self.last_verified.store(self.ticks(), Ordering::Relaxed);
+    }
+
+    /// A mint has failed on a token that was thought well.
+    pub(super) fn not_cured(&self) {
+        self.uncured.store(true, Ordering::Release);
+    }
+
+    /// How long ago the last signature verified, where no mint has failed since.
+    pub(super) fn since_verified(&self) -> Option<Duration> {
+        let at = self.last_verified.load(Ordering::Relaxed);
+        (at > 0 && !self.uncured.load(Ordering::Acquire)).then(|| self.since(at))
+    }
+
+    /// Marks the supervisor as inside the module.
+    pub(super) fn enter(&self) -> Inside<'_> {
+        self.supervisor.enter(self.ticks())
+    }
+
+    /// Marks a signing thread as inside the module.
+    pub(super) fn enter_at<'a>(&self, place: &'a ThreadPlace) -> Inside<'a> {
+        place.presence.enter(self.ticks())
+    }
+
+    /// The longest time that a signing thread or the supervisor has been inside, and since when.
+    pub(super) fn longest_call(&self) -> Option<(u64, Duration)> {
+        let threads = self.places.iter().map(|place| &place.presence);
+        threads
+            .chain([&self.supervisor])
+            .filter_map(Presence::since)
+            .min()
+            .map(|since| (since, self.since(since)))
+    }
+
+    fn ticks(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis())
+            .unwrap_or(u64::MAX)
+            .saturating_add(1)
+    }
+
+    fn since(&self, ticks: u64) -> Duration {
+        Duration::from_millis(self.ticks().saturating_sub(ticks))
+    }
+}
+
+impl Presence {
+    fn enter(&self, ticks: u64) -> Inside<'_> {
+        self.0.store(ticks, Ordering::Relaxed);
+        Inside(&self.0)
+    }
+
+    fn since(&self) -> Option<u64> {
+        match self.0.load(Ordering::Relaxed) {
+            0 => None,
+            ticks => Some(ticks),
+        }
+    }
+}
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+}
