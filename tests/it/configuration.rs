@@ -231,6 +231,7 @@ fn doubtful_but_possible_settings_are_warned_of() {
     }
     let quiet = Launch::ephemeral("ES256")
         .set("MACP_AUTH_MAX_TTL_SECONDS", "60")
+        .set("MACP_AUTH_DEFAULT_TTL_SECONDS", "60")
         .start();
     assert!(
         !quiet.log().contains("MACP_AUTH_MAX_TTL_SECONDS"),

@@ -12,8 +12,10 @@
     clippy::exit,
     clippy::disallowed_methods,
     clippy::let_underscore_must_use,
+    clippy::literal_string_with_formatting_args,
+    clippy::too_many_lines,
     unreachable_pub,
-    reason = "tests may panic, wait and look at the environment; nothing here is a public interface"
+    reason = "tests may panic, wait and look at the environment; a table is one function; nothing here is a public interface"
 )]
 
 mod harness;

@@ -17,7 +17,6 @@ pub struct Connection {
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub status: u16,
-    pub version: String,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
@@ -216,7 +215,7 @@ impl Answer {
 fn parse_head(head: &str) -> Answer {
     let mut lines = head.split("\r\n");
     let mut status_line = lines.next().unwrap().splitn(3, ' ');
-    let version = status_line.next().unwrap().to_owned();
+    assert!(status_line.next().unwrap().starts_with("HTTP/1."));
     let status = status_line.next().unwrap().parse().unwrap();
     let headers = lines
         .filter(|line| !line.is_empty())
@@ -227,7 +226,6 @@ fn parse_head(head: &str) -> Answer {
         .collect();
     Answer {
         status,
-        version,
         headers,
         body: Vec::new(),
     }

@@ -60,9 +60,7 @@ fn library(name: &str) -> Option<PathBuf> {
                 .flatten()
                 .flatten()
                 .map(|entry| entry.path());
-            std::iter::once(root.clone())
-                .chain(below)
-                .collect::<Vec<_>>()
+            std::iter::once(root).chain(below).collect::<Vec<_>>()
         })
         .map(|directory| directory.join(name))
         .find(|candidate| candidate.is_file())

@@ -229,13 +229,6 @@ impl Service {
         });
     }
 
-    /// Until the log has this text.
-    pub fn wait_for_log(&self, text: &str) {
-        self.stderr
-            .wait_for(PATIENCE, |log| log.contains(text).then_some(()))
-            .unwrap_or_else(|| panic!("the log never said {text:?}: {}", self.log()));
-    }
-
     pub fn log(&self) -> String {
         self.stderr.text()
     }
@@ -262,11 +255,6 @@ impl Service {
             .status()
             .unwrap();
         assert!(sent.success());
-    }
-
-    /// Whether it still runs.
-    pub fn is_alive(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
     }
 
     /// The exit status and how long it took to come.

@@ -224,7 +224,8 @@ fn a_body_that_drips_is_cut_off_all_the_same() {
 }
 
 #[test]
-fn more_connections_than_allowed_wait_until_one_closes() {
+fn beyond_the_allowed_connections_health_and_the_key_set_still_answer_and_mints_are_refused_at_once()
+ {
     let service = Launch::ephemeral("ES256")
         .set("MACP_AUTH_MAX_CONNECTIONS", "2")
         .start();
@@ -233,9 +234,39 @@ fn more_connections_than_allowed_wait_until_one_closes() {
     assert_eq!(first.post(mint).status, 200);
     assert_eq!(second.post(mint).status, 200);
 
-    let mut third = service.connect();
-    third.send(format!("POST /tokens HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{mint}", mint.len()));
+    for path in ["/healthz", "/.well-known/jwks.json", "/readyz"] {
+        assert_eq!(service.get(path).status, 200, "{path}");
+    }
+    let since = Instant::now();
+    let refused = service.post(mint);
+    assert_eq!(refused.status, 503, "{}", refused.text());
+    refused.error();
+    assert!(refused.header("retry-after").is_some());
+    assert!(since.elapsed() < Duration::from_secs(2));
     assert_eq!(first.post(mint).status, 200, "those inside go on");
+
     drop(first);
-    assert_eq!(third.answer().unwrap().status, 200);
+    until("the freed place is used", Duration::from_secs(10), || {
+        (service.post(mint).status == 200).then_some(())
+    });
+}
+
+#[test]
+fn a_crowd_waits_for_its_turn_and_nobody_is_lost() {
+    let service = Launch::ephemeral("ES256")
+        .set("MACP_AUTH_MAX_CONNECTIONS", "2")
+        .start();
+    let crowd: Vec<_> = (0..150)
+        .map(|_| {
+            let mut connection = service.connect();
+            connection.send("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+            connection
+        })
+        .collect();
+
+    // Each is answered when those before it have gone.
+    for (number, mut connection) in crowd.into_iter().enumerate() {
+        let answer = connection.answer();
+        assert_eq!(answer.unwrap().status, 200, "connection {number}");
+    }
 }

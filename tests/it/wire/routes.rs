@@ -80,11 +80,7 @@ fn anything_else_is_not_found_by_whatever_method() {
 
             assert_eq!(answer.status, 404, "{shown}");
             assert_eq!(answer.text(), r#"{"error":"not found"}"#, "{shown}");
-            assert_eq!(
-                answer.header("content-type"),
-                Some("application/json"),
-                "{shown}"
-            );
+            answer.error();
         }
     }
     let head = service.request("HEAD", "/nowhere", &[], b"");
@@ -233,11 +229,8 @@ fn a_minted_token_is_never_stored_by_a_cache_and_names_no_software() {
     for body in [r#"{"sender":"a"}"#, "{}"] {
         let answer = service.post(body);
 
-        assert_eq!(
-            answer.header("content-type"),
-            Some("application/json"),
-            "{body}"
-        );
+        let media = answer.header("content-type").unwrap();
+        assert!(media.starts_with("application/json"), "{body}: {media}");
         assert_eq!(answer.header("etag"), None, "{body}");
         assert_eq!(answer.header("x-powered-by"), None, "{body}");
         assert_eq!(answer.header("server"), None, "{body}");
