@@ -17,6 +17,7 @@ use crossbeam_channel::Sender;
 use cryptoki::slot::Slot;
 use parking_lot::{Condvar, Mutex};
 
+use super::ckr::Failure;
 use super::module::Module;
 use super::recovery::Action;
 use super::seat::OwnSession;
@@ -76,7 +77,7 @@ pub(super) enum Event {
     /// Trouble that only an operator cures.
     Refused {
         generation: u64,
-        reason: String,
+        failure: Failure,
     },
     /// A call is stuck past its budget; the state is `Down` already.
     Stuck,

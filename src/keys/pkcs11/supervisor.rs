@@ -15,6 +15,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::Shutdown;
+use super::ckr::{Class, Failure};
 use super::discovery::{self, FoundKey, KeyReport, Search};
 use super::recovery::{Action, escalate};
 use super::shared::{Event, Live, Shared, Standing, State};
@@ -57,6 +58,8 @@ pub(super) struct Supervisor {
     generation: u64,
     last: Option<Arc<Live>>,
     last_start: Option<Stopwatch>,
+    /// The one that the token was last given, or the keys that want it for each signature.
+    used_pin: Option<Pin>,
     refused_pin: Option<(Pin, TokenFault)>,
     tries_without_key: u32,
     told: BTreeSet<String>,
@@ -86,6 +89,7 @@ impl Supervisor {
             generation: 0,
             last: None,
             last_start: None,
+            used_pin: None,
             refused_pin: None,
             tries_without_key: 0,
             told: BTreeSet::new(),
@@ -106,6 +110,9 @@ impl Supervisor {
                 }
                 Next::Cure(action) => self.cure(action),
                 Next::Canary => match self.canary() {
+                    Err(Down::Token(fault)) if fault.as_refused_pin().is_some() => {
+                        Err(self.remember_refusal(fault))
+                    }
                     Err(Down::Token(fault)) => {
                         tracing::warn!(%fault, "the canary failed; the token is being cured");
                         self.shared.set_state(State::Repairing);
@@ -162,7 +169,7 @@ impl Supervisor {
                 *self.shared.token.lock() = Some(token);
                 Ok(())
             }
-            Err(fault) => Err(self.remember_refusal(fault, pin)),
+            Err(fault) => Err(self.remember_refusal(fault)),
         }
     }
 
@@ -173,18 +180,33 @@ impl Supervisor {
             (Some(_), None) => Ok(()),
             (None, _) => return Err(Down::NoKey(String::new())),
         };
-        outcome.map_err(|fault| self.remember_refusal(fault, pin))
+        outcome.map_err(|fault| self.remember_refusal(fault))
     }
 
-    fn remember_refusal(&mut self, fault: TokenFault, pin: Option<Pin>) -> Down {
-        if let (TokenFault::PinRefused { .. }, Some(pin)) = (&fault, pin) {
-            self.refused_pin = Some((pin, fault.clone()));
+    /// A code about the PIN ends its use wherever it comes from: the search and each signature give it to some keys.
+    fn remember_refusal(&mut self, fault: TokenFault) -> Down {
+        let Some(fault) = fault.as_refused_pin() else {
+            return fault.into();
+        };
+        if let Some(pin) = &self.used_pin {
+            self.refused_pin = Some((pin.clone(), fault.clone()));
         }
         fault.into()
     }
 
+    /// What a mint met that no repair cures.
+    fn refused(&mut self, failure: Failure) -> Down {
+        if failure.class() != Class::Pin {
+            return Down::Refused(failure.to_string());
+        }
+        let token = self.shared.token.try_lock_for(QUIET_WITHIN);
+        let token = token.and_then(|token| token.as_ref().map(|token| token.label().to_owned()));
+        let token = token.unwrap_or_default();
+        self.remember_refusal(TokenFault::PinRefused { token, failure })
+    }
+
     /// The configured PIN, unless the token has refused exactly this one.
-    fn pin(&self) -> Result<Option<Pin>, Down> {
+    fn pin(&mut self) -> Result<Option<Pin>, Down> {
         let pin = match &self.config.pin {
             PinSource::None => return Ok(None),
             PinSource::Value(pin) => pin.clone(),
@@ -194,7 +216,10 @@ impl Supervisor {
         };
         match &self.refused_pin {
             Some((refused, fault)) if refused.same_as(&pin) => Err(fault.clone().into()),
-            _ => Ok(Some(pin)),
+            _ => {
+                self.used_pin = Some(pin.clone());
+                Ok(Some(pin))
+            }
         }
     }
 
@@ -210,7 +235,13 @@ impl Supervisor {
         let Some(token) = guard.as_ref() else {
             return Err(Down::NoKey(String::new()));
         };
-        let reports = discovery::find_keys(token, &search)?;
+        let reports = match discovery::find_keys(token, &search) {
+            Ok(reports) => reports,
+            Err(fault) => {
+                drop(guard);
+                return Err(self.remember_refusal(fault));
+            }
+        };
         let explained = super::explain_no_key(token, &self.config, &reports);
         let (slot, logged_in) = (token.slot(), token.logged_in());
         drop(guard);
@@ -328,9 +359,10 @@ impl Supervisor {
                     self.shared.set_state(State::Down);
                 }
                 Ok(Event::Stuck) => return Next::Down(Down::Stuck),
-                Ok(Event::Refused { generation, reason }) if generation == self.generation => {
-                    return Next::Down(Down::Refused(reason));
-                }
+                Ok(Event::Refused {
+                    generation,
+                    failure,
+                }) if generation == self.generation => return Next::Down(self.refused(failure)),
                 Ok(Event::Refused { .. }) => {}
             }
         }
