@@ -141,7 +141,10 @@ impl Site {
                 .collect();
             walks
                 .into_iter()
-                .map(|walk| walk.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .map(|walk| {
+                    walk.join()
+                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                })
                 .collect()
         });
         let slowest = walked.iter().max_by_key(|walked| walked.slowest).unwrap();
@@ -160,12 +163,9 @@ impl Site {
     fn walk_in_one_process(self, steps: &[&(String, Lasting)]) -> Walked {
         let hsm = FaultyHsm::new();
         let service = hsm.launch().start();
+        hsm.warm_up(&service);
+        let before = Vitals::at_rest(&service);
         let load = Load::start(&service);
-        // One full repair, so that everything that is made once is made.
-        hsm.rules("C_SignInit fail CKR_DEVICE_REMOVED times 1");
-        hsm.wait_for_a_fault("C_SignInit", 0, "the warming up");
-        load.wait_for_a_token(RESUMES_WITHIN, "the warming up");
-        let before = Vitals::of(&service);
 
         let mut walked = Walked::default();
         for (code, lasting) in steps {
@@ -236,7 +236,10 @@ impl Site {
     ) -> Duration {
         let calls = Calls::of(hsm);
         let faults = hsm.applied(self.function);
-        hsm.rules(&format!("{}\n{} fail {code} times 1", self.trigger, self.function));
+        hsm.rules(&format!(
+            "{}\n{} fail {code} times 1",
+            self.trigger, self.function
+        ));
         hsm.wait_for_a_fault(self.function, faults, what);
         load.wait_for_a_refusal(Duration::from_secs(2), what);
         holds_for(LONGER_THAN_A_PAUSE, || {

@@ -13,8 +13,9 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use super::precondition::SERVICE;
+use super::service::PATIENCE;
 use super::softhsm::{PIN, SoftHsm, TOKEN};
-use super::{KeyPair, Launch, until};
+use super::{KeyPair, Launch, Service, until};
 
 /// A token that fails on demand.
 #[derive(Debug)]
@@ -24,6 +25,7 @@ pub struct FaultyHsm {
     pin: Mutex<String>,
 }
 
+const MINT: &str = r#"{"sender":"agent://faults"}"#;
 /// The PIN that takes turns with [`PIN`].
 pub const OTHER_PIN: &str = "user-0042-anders";
 
@@ -47,6 +49,17 @@ impl FaultyHsm {
             .set("FAULT_MODULE_CONTROL", self.hsm.path("rules"))
             .set("FAULT_MODULE_COUNTS", self.hsm.path("counts"))
             .secret(OTHER_PIN)
+    }
+
+    /// One full repair, so that everything that is made once is made.
+    pub fn warm_up(&self, service: &Service) {
+        self.rules("C_SignInit fail CKR_DEVICE_REMOVED times 1");
+        service.post(MINT);
+        self.wait_for_a_fault("C_SignInit", 0, "the warming up");
+        until("a token after the warming up", PATIENCE, || {
+            (service.post(MINT).status == 200).then_some(())
+        });
+        self.no_rules();
     }
 
     /// Puts rules in place, at once and with fresh counters.

@@ -125,10 +125,7 @@ impl Load {
     pub fn mints_since(&self, since: Instant) -> Vec<Mint> {
         let seen = self.record.seen.lock().unwrap();
         let mints = seen.mints.iter();
-        mints
-            .filter(|mint| mint.began >= since)
-            .copied()
-            .collect()
+        mints.filter(|mint| mint.began >= since).copied().collect()
     }
 
     /// Ends the load; panics where a claim does not hold.

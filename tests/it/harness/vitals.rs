@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use super::Service;
+use super::{Service, until};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Vitals {
@@ -18,7 +18,18 @@ pub struct Vitals {
 const GROWTH_KIB: u64 = 12 * 1024;
 
 impl Vitals {
-    pub fn of(service: &Service) -> Self {
+    /// When no connection of a moment ago is being closed.
+    pub fn at_rest(service: &Service) -> Self {
+        let mut last = None;
+        until("the process is at rest", Duration::from_secs(10), || {
+            let now = Self::of(service);
+            let same = last.replace(now.descriptors) == Some(now.descriptors);
+            std::thread::sleep(Duration::from_millis(50));
+            same.then_some(now)
+        })
+    }
+
+    fn of(service: &Service) -> Self {
         let process = format!("/proc/{}", service.pid());
         let status = fs::read_to_string(format!("{process}/status")).unwrap();
         let number = |name: &str| {
