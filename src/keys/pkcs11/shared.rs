@@ -157,10 +157,15 @@ impl Shared {
     }
 
     fn store(&self, current: &mut State, state: State) {
-        if let State::Live(live) = &state {
-            self.generation.store(live.generation, Ordering::Release);
-            self.uncured.store(false, Ordering::Release);
-        }
+        // No generation is current while the token is being repaired: a thread that comes to its seat now stays out.
+        let generation = match &state {
+            State::Live(live) => {
+                self.uncured.store(false, Ordering::Release);
+                live.generation
+            }
+            State::Repairing | State::Down => 0,
+        };
+        self.generation.store(generation, Ordering::Release);
         self.down
             .store(matches!(state, State::Down), Ordering::Release);
         *current = state;

@@ -412,8 +412,9 @@ impl Supervisor {
         let down = outcome.as_ref().err().cloned();
         match (&down, &self.last) {
             (Some(_), _) => self.shared.set_state(State::Down),
-            // A canary has signed although a thread is stuck: the other sessions serve on.
-            (None, Some(live)) if !self.shared.is_live() => {
+            // A canary has signed although a thread is stuck: the other sessions serve on. Not where a mint has asked for
+            // a repair since: that comes next.
+            (None, Some(live)) if self.shared.is_down() => {
                 self.shared.set_state(State::Live(Arc::clone(live)));
             }
             (None, _) => {}
