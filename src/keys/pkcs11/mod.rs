@@ -1,5 +1,7 @@
 //! PKCS#11.
 
+pub mod uri;
+
 use std::sync::Arc;
 
 use arc_swap::Guard;
