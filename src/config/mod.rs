@@ -2,17 +2,112 @@
 //!
 //! Pure: the environment and the reading of files come in as values. [`settings`] is the one table of variables.
 
+mod claims;
+mod environment;
+mod fault;
+mod listen;
+mod markdown;
+mod names;
+pub mod pin_file;
+mod reader;
 mod secret;
+pub mod settings;
+mod source;
+mod token;
+mod token_uri;
+
+#[cfg(test)]
+mod tests;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use environment::Environment;
+pub use fault::{Fault, Given, Problem, Report, SourceFault, TokenFault, printable};
+pub use markdown::markdown;
+pub use pin_file::{Files, PinDefect, PinFileError};
 pub use secret::Pin;
+pub use token_uri::UnusableUri;
+
+use reader::Reader;
 
 use crate::jose::Algorithm;
 use crate::keys::label::LabelPrefix;
 use crate::keys::local::LocalKey;
+
+/// A configuration without problems, and what an operator should know about it all the same.
+#[derive(Debug)]
+pub struct Parsed {
+    pub config: Config,
+    /// One line each; none holds a secret.
+    pub warnings: Vec<String>,
+}
+
+/// Reads the whole configuration. `cores` decides how many sessions sign by default.
+///
+/// # Errors
+/// Every problem at once.
+pub fn parse(vars: &Environment, files: &dyn Files, cores: usize) -> Result<Parsed, Report> {
+    let mut reader = Reader::new(vars);
+    let config = read(&mut reader, files, cores);
+    names::check(&mut reader);
+    let (problems, warnings) = reader.finish();
+    match config {
+        Some(config) if problems.is_empty() => Ok(Parsed { config, warnings }),
+        _ => Err(Report { problems, warnings }),
+    }
+}
+
+/// Where the service listens, without the rest: a probe needs neither key nor PIN.
+///
+/// # Errors
+/// The problems of these variables.
+pub fn listen(vars: &Environment) -> Result<Listen, Report> {
+    let mut reader = Reader::new(vars);
+    let listen = listen::read(&mut reader);
+    let (problems, warnings) = reader.finish();
+    match listen {
+        Some(listen) if problems.is_empty() => Ok(listen),
+        _ => Err(Report { problems, warnings }),
+    }
+}
+
+fn read(reader: &mut Reader<'_>, files: &dyn Files, cores: usize) -> Option<Config> {
+    let listen = listen::read(reader);
+    let claims = claims::read(reader);
+    let source = source::read(reader, files, cores);
+    let sign_timeout = reader.number(&settings::SIGN_TIMEOUT_MS);
+    let jwks_max_age = reader.number(&settings::JWKS_MAX_AGE_SECONDS);
+    let log = log_filter(reader);
+    Some(Config {
+        listen: listen?,
+        claims: claims?,
+        source: source?,
+        sign_timeout: Duration::from_millis(sign_timeout?),
+        jwks_max_age: Duration::from_secs(jwks_max_age?),
+        log,
+    })
+}
+
+fn log_filter(reader: &mut Reader<'_>) -> Option<String> {
+    let text = reader.given(&settings::LOG)?;
+    // tracing-subscriber 0.3.23 cuts a directive with a space before it in the wrong place: it reads another filter, or panics.
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let got = Given(text.to_owned());
+        reader.refuse(settings::LOG.name, Fault::LogFilterCharacter { got });
+        return None;
+    }
+    let parsed = tracing_subscriber::EnvFilter::builder()
+        .parse(text)
+        .map_err(|source| Fault::LogFilter {
+            got: Given(text.to_owned()),
+            source,
+        });
+    reader
+        .accept(&settings::LOG, parsed)
+        .map(|_| text.to_owned())
+}
 
 /// Everything that the service was told, valid by construction.
 #[derive(Debug)]
