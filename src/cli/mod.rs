@@ -1,0 +1,197 @@
+//! The command line: arguments in, one command run, an exit code out.
+//!
+//! Beside main.rs the only part that speaks to the outside, and even here it comes in as a value ([`Outside`]).
+//! Answers go to stdout, everything else to stderr; a reader that went away is no panic.
+
+mod config;
+mod healthcheck;
+pub mod jwks;
+pub mod keys;
+pub mod serve;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Environment, Parsed, parse, pin_file};
+use crate::jose::Algorithm;
+use crate::keys::label::Instant;
+
+/// What a command sees of the machine.
+pub struct Outside<'a> {
+    pub environment: Environment,
+    /// Processor cores this process may use.
+    pub cores: usize,
+    pub stdout: &'a mut (dyn Write + Send),
+    pub stderr: &'a mut (dyn Write + Send),
+}
+
+/// Did what was asked.
+pub const DONE: ExitCode = ExitCode::SUCCESS;
+
+/// Could not start, or did not succeed.
+pub fn failed() -> ExitCode {
+    ExitCode::from(1)
+}
+
+const EXIT_CODES: &str = "\
+Configuration comes from the environment: `macp-auth-service config` shows every variable.
+
+Exit codes:
+  0  done; a service that was told to stop, and did
+  1  could not start, or the command failed; the reason is on stderr
+  2  the command line is wrong";
+
+/// Mints short-lived JWTs for MACP agents with a key that never leaves its PKCS#11 token
+#[derive(Debug, Parser)]
+#[command(name = "macp-auth-service", version, after_help = EXIT_CODES)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the service (without a command, too)
+    Serve,
+    /// The signing keys on the token: `keys list`, `keys generate`
+    Keys {
+        #[command(subcommand)]
+        command: KeysCommand,
+    },
+    /// Print the JWKS, for verifiers that take it inline
+    Jwks,
+    /// Ask a running service whether it is alive
+    Healthcheck {
+        /// What to ask, over plain http [default: /healthz on PORT and MACP_AUTH_BIND_ADDR]
+        url: Option<String>,
+    },
+    /// Show every variable with its default and current value, then all problems; secrets are hidden
+    Config(ConfigArguments),
+}
+
+#[derive(Debug, Subcommand)]
+enum KeysCommand {
+    /// Show the keys under the label prefix
+    List(ListArguments),
+    /// Make a key on the token
+    Generate(GenerateArguments),
+}
+
+/// Arguments of `keys list`.
+#[derive(Debug, Args)]
+pub struct ListArguments {
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `keys generate`.
+#[derive(Debug, Args)]
+pub struct GenerateArguments {
+    /// RS256 makes an RSA key, ES256 one on P-256
+    #[arg(long = "alg", value_parser = PossibleValuesParser::new(["RS256", "ES256"]).try_map(|name| name.parse::<Algorithm>()))]
+    pub algorithm: Algorithm,
+    /// From when the key signs: 2026-12-01T12:00:00Z or 20261201T120000Z; needed unless it is the first key
+    #[arg(long, value_name = "TIME", value_parser = Instant::from_text)]
+    pub activate_at: Option<Instant>,
+    /// A PIN that may generate, instead of the configured one
+    #[arg(long, value_name = "PATH")]
+    pub pin_file: Option<PathBuf>,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `config`.
+#[derive(Debug, Args)]
+struct ConfigArguments {
+    /// Print JSON instead of a table
+    #[arg(long)]
+    json: bool,
+    /// Print the documentation of all variables (docs/configuration.md) instead
+    #[arg(long, conflicts_with = "json")]
+    markdown: bool,
+}
+
+/// Runs the command that `arguments` name; the first is the program's own name.
+pub fn run(arguments: impl IntoIterator<Item = OsString>, outside: &mut Outside<'_>) -> ExitCode {
+    let command = match CommandLine::try_parse_from(arguments) {
+        Ok(line) => line.command.unwrap_or(Command::Serve),
+        Err(other) => {
+            let answer = print_clap(&other, outside);
+            return outside.finish(answer);
+        }
+    };
+    match command {
+        Command::Serve => serve::run(outside),
+        Command::Keys { command } => match command {
+            KeysCommand::List(arguments) => keys::list(outside, &arguments),
+            KeysCommand::Generate(arguments) => keys::generate(outside, &arguments),
+        },
+        Command::Jwks => jwks::run(outside),
+        Command::Healthcheck { url } => healthcheck::run(outside, url.as_deref()),
+        Command::Config(arguments) => {
+            let answer = config::run(outside, &arguments);
+            outside.finish(answer)
+        }
+    }
+}
+
+/// Help and version are answers, a wrong command line is not.
+fn print_clap(message: &clap::Error, outside: &mut Outside<'_>) -> io::Result<ExitCode> {
+    let text = message.render();
+    if message.use_stderr() {
+        write!(outside.stderr, "{text}")?;
+        return Ok(ExitCode::from(2));
+    }
+    write!(outside.stdout, "{text}")?;
+    Ok(DONE)
+}
+
+impl Outside<'_> {
+    /// The configuration; None after every problem has been written to stderr.
+    pub fn configuration(&mut self) -> Option<Parsed> {
+        match parse(&self.environment, &pin_file::read, self.cores) {
+            Ok(parsed) => Some(parsed),
+            Err(report) => {
+                self.complain(&report);
+                None
+            }
+        }
+    }
+
+    /// One message on stderr. If nobody reads that either, the exit code has to do.
+    pub fn complain(&mut self, message: &dyn fmt::Display) {
+        drop(writeln!(self.stderr, "macp-auth-service: {message}"));
+    }
+
+    /// The exit code of a command that wrote an answer. A reader that left early (`| head`) is told nothing.
+    pub fn finish(&mut self, answer: io::Result<ExitCode>) -> ExitCode {
+        match answer.and_then(|code| self.stdout.flush().map(|()| code)) {
+            Ok(code) => code,
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => failed(),
+            Err(error) => {
+                self.complain(&format_args!("cannot write the answer to stdout: {error}"));
+                failed()
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Outside<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outside")
+            .field("environment", &self.environment)
+            .field("cores", &self.cores)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;
