@@ -14,8 +14,9 @@ use cryptoki::error::{Error, Rv};
 use cryptoki::session::Session;
 use cryptoki::slot::Slot;
 use cryptoki_sys::{
-    CK_FUNCTION_LIST, CK_FUNCTION_LIST_PTR, CK_TOKEN_INFO, CK_ULONG, CKF_LOGIN_REQUIRED,
+    CK_FUNCTION_LIST, CK_FUNCTION_LIST_PTR, CK_INFO, CK_TOKEN_INFO, CK_ULONG, CKF_LOGIN_REQUIRED,
     CKF_USER_PIN_COUNT_LOW, CKF_USER_PIN_FINAL_TRY, CKF_USER_PIN_LOCKED,
+    CKR_CRYPTOKI_NOT_INITIALIZED,
 };
 
 use super::ckr::Failure;
@@ -68,6 +69,18 @@ impl Functions {
             list,
             _library: library,
         })
+    }
+
+    /// Whether this list and cryptoki's are one instance of the module. p11-kit's proxy makes an instance a list
+    /// (measured): ours is then not initialised, and its calls know nothing of cryptoki's sessions.
+    pub fn is_initialized(&self) -> bool {
+        let Some(call) = self.list.C_GetInfo else {
+            return false;
+        };
+        let mut info = CK_INFO::default();
+        // SAFETY: `info` is a CK_INFO that the module fills; it keeps no reference.
+        let answer = unsafe { call(&raw mut info) };
+        answer != CKR_CRYPTOKI_NOT_INITIALIZED
     }
 
     /// # Errors

@@ -58,15 +58,17 @@ struct Form {
 /// # Errors
 /// The token's, of the simplest form where the token refuses every one.
 pub fn generate(token: &Token, new: &NewKey) -> Result<(), TokenFault> {
-    let session = token
-        .module()
-        .open_writing_session(token.slot())
-        .map_err(|failure| token.fault(failure))?;
     let mut last = None;
     for form in FORMS {
+        // A session that saw an error is not used again.
+        let session = token
+            .module()
+            .open_writing_session(token.slot())
+            .map_err(|failure| token.fault(failure))?;
         match attempt(&session, new, form) {
             Ok(()) => return Ok(()),
-            Err(failure) if failure.class() == Class::Attribute => {
+            // NSS answers CKR_GENERAL_ERROR where it means an attribute.
+            Err(failure) if matches!(failure.class(), Class::Attribute | Class::Session) => {
                 tracing::debug!(%failure, ?form, "the token refuses this form of a key");
                 last = Some(failure);
             }

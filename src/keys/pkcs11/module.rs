@@ -1,6 +1,7 @@
 //! One PKCS#11 module: loaded once, initialised and finalised as recovery asks.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::Error;
@@ -16,6 +17,8 @@ pub struct Module {
     path: PathBuf,
     context: Pkcs11,
     functions: Functions,
+    /// `functions` and `context` are one instance of the module.
+    direct: AtomicBool,
 }
 
 /// Only a change of configuration cures this: the start fails.
@@ -49,6 +52,7 @@ impl Module {
             path: path.to_owned(),
             context: Pkcs11::new(path).map_err(no_module)?,
             functions: Functions::load(path).map_err(no_module)?,
+            direct: AtomicBool::new(false),
         })
     }
 
@@ -56,8 +60,11 @@ impl Module {
         &self.path
     }
 
-    pub(super) const fn functions(&self) -> &Functions {
-        &self.functions
+    /// The calls of our own, where they reach the same instance of the module as cryptoki's.
+    pub(super) fn functions(&self) -> Option<&Functions> {
+        self.direct
+            .load(Ordering::Relaxed)
+            .then_some(&self.functions)
     }
 
     /// C_Initialize with CKF_OS_LOCKING_OK: sessions are used by many threads, one each.
@@ -67,9 +74,12 @@ impl Module {
     pub fn initialize(&self) -> Result<(), Failure> {
         let arguments = CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK);
         match self.context.initialize(arguments).map_err(Failure::from) {
-            Err(failure) if failure.class() == Class::AlreadyDone => Ok(()),
-            other => other,
+            Err(failure) if failure.class() == Class::AlreadyDone => {}
+            other => other?,
         }
+        self.direct
+            .store(self.functions.is_initialized(), Ordering::Relaxed);
+        Ok(())
     }
 
     /// C_Finalize. All sessions have to be dropped before, and no thread may be inside the module.
@@ -88,7 +98,7 @@ impl Module {
         let slots = self.context.get_slots_with_token()?;
         Ok(slots
             .into_iter()
-            .filter_map(|slot| match self.functions.token_info(slot) {
+            .filter_map(|slot| match self.token_info(slot) {
                 Ok(info) => Some((slot, info)),
                 Err(failure) => {
                     tracing::debug!(slot = slot.id(), %failure, "a slot does not answer");
@@ -96,6 +106,24 @@ impl Module {
                 }
             })
             .collect())
+    }
+
+    fn token_info(&self, slot: Slot) -> Result<TokenInfo, Failure> {
+        if let Some(functions) = self.functions() {
+            return functions.token_info(slot);
+        }
+        let info = self.context.get_token_info(slot)?;
+        Ok(TokenInfo {
+            label: info.label().to_owned(),
+            serial: info.serial_number().to_owned(),
+            manufacturer: info.manufacturer_id().to_owned(),
+            model: info.model().to_owned(),
+            firmware: info.firmware_version().to_string(),
+            login_required: info.login_required(),
+            pin_count_low: info.user_pin_count_low(),
+            pin_final_try: info.user_pin_final_try(),
+            pin_locked: info.user_pin_locked(),
+        })
     }
 
     /// A read-only session: enough to sign.

@@ -31,13 +31,40 @@ pub fn sign(
     key: &KeyHandle,
     message: &[u8],
 ) -> Result<Signature, Failure> {
+    let input = key.mechanism.input(message);
+    let Some(functions) = module.functions() else {
+        return sign_by_cryptoki(session, key, &input);
+    };
     session.sign_init(&key.mechanism.parameter(), key.object)?;
+    reauthenticate(session, key)?;
+    let raw = functions.sign(session, &input, SIGNATURE_ROOM)?;
+    Ok(key.mechanism.output(raw))
+}
+
+/// For modules that our own calls do not reach: a round trip more, and no CKA_ALWAYS_AUTHENTICATE for mechanisms that
+/// take their input in one part.
+fn sign_by_cryptoki(
+    session: &Session,
+    key: &KeyHandle,
+    input: &[u8],
+) -> Result<Signature, Failure> {
+    let mechanism = key.mechanism.parameter();
+    let raw = if key.reauthenticate.is_some() {
+        session.sign_init(&mechanism, key.object)?;
+        reauthenticate(session, key)?;
+        session.sign_update(input)?;
+        session.sign_final()?
+    } else {
+        session.sign(&mechanism, key.object, input)?
+    };
+    Ok(key.mechanism.output(raw))
+}
+
+/// Between C_SignInit and C_Sign (PKCS#11 v3.1, C_Login: CKU_CONTEXT_SPECIFIC).
+fn reauthenticate(session: &Session, key: &KeyHandle) -> Result<(), Failure> {
     if let Some(pin) = &key.reauthenticate {
         let secret = AuthPin::new(pin.expose().into());
         session.login(UserType::ContextSpecific, Some(&secret))?;
     }
-    let raw = module
-        .functions()
-        .sign(session, &key.mechanism.input(message), SIGNATURE_ROOM)?;
-    Ok(key.mechanism.output(raw))
+    Ok(())
 }
