@@ -213,6 +213,7 @@ impl Shared {
     /// A signature has just verified.
     pub(super) fn verified(&self) {
         self.last_verified.store(self.ticks(), Ordering::Relaxed);
+        self.uncured.store(false, Ordering::Release);
     }
 
     /// A mint has failed on a token that was thought well.
