@@ -145,6 +145,9 @@ impl Supervisor {
             };
             match outcome {
                 Err(down) if action < Action::Reinitialize && !down.is_final() => {
+                    if escalate(action) == Action::Reinitialize && self.started_just_now() {
+                        return Err(down);
+                    }
                     tracing::debug!(reason = %down, ?action, "not cured; the next rung");
                     action = escalate(action);
                 }
@@ -359,6 +362,8 @@ impl Supervisor {
                     }
                     self.shared.set_state(State::Down);
                 }
+                // The repair that took too long has ended well since.
+                Ok(Event::Stuck) if self.shared.is_live() => {}
                 Ok(Event::Stuck) => return Next::Down(Down::Stuck),
                 Ok(Event::Refused {
                     generation,
@@ -395,17 +400,20 @@ impl Supervisor {
             .any(|place| place.session.try_lock().is_none())
     }
 
-    /// The end of the pause after the last start, between 80 % and 120 % of two seconds.
+    /// The last start was less than a pause ago.
+    fn started_just_now(&self) -> bool {
+        self.last_start
+            .as_ref()
+            .is_some_and(|start| start.elapsed() < jittered(PAUSE))
+    }
+
+    /// The end of the pause: after the last start while the token is live, from now on while it is down.
     fn pause(&self) -> Deadline {
-        let mut random = [128];
-        // Without random bytes every replica waits the same.
-        aws_lc_rs::rand::fill(&mut random).ok();
-        let wait = PAUSE * (80 * 255 + 40 * u32::from(random[0])) / (100 * 255);
         let since = match (&self.last_start, self.shared.is_live()) {
             (Some(start), true) => start.elapsed(),
             _ => Duration::ZERO,
         };
-        Deadline::after(wait.saturating_sub(since))
+        Deadline::after(jittered(PAUSE).saturating_sub(since))
     }
 
     /// Logs a change of state once, and keeps it for readiness.
@@ -465,6 +473,14 @@ impl Supervisor {
         }
         self.told = seen;
     }
+}
+
+/// Between 80 % and 120 % of it.
+fn jittered(pause: Duration) -> Duration {
+    let mut random = [128];
+    // Without random bytes every replica waits the same.
+    aws_lc_rs::rand::fill(&mut random).ok();
+    pause * (80 * 255 + 40 * u32::from(random[0])) / (100 * 255)
 }
 
 impl Down {
