@@ -44,12 +44,14 @@ const STALE_HANDLE: &str = "C_SignInit fail CKR_KEY_HANDLE_INVALID times 1";
 
 /// From the fault's end to the first token. The pause between two re-initialisations, at most 2.4 s, is in it.
 const RESUMES_WITHIN: Duration = Duration::from_secs(3);
+/// Between two re-initialisations: 2 s, +-20 %.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1_600);
 /// Longer than the longest pause: whoever wanted to log in again would have done so.
 const LONGER_THAN_A_PAUSE: Duration = Duration::from_millis(2_600);
 /// As documented for a change of the PIN file, and the login itself.
 const NEW_PIN_WITHIN: Duration = Duration::from_secs(6);
 /// Side by side in one test.
-const PROCESSES: usize = 6;
+const PROCESSES: usize = 12;
 
 /// After these no login is tried until the PIN file changes.
 const PIN_CODES: [&str; 10] = [
@@ -165,6 +167,7 @@ impl Site {
         let service = hsm.launch().start();
         hsm.warm_up(&service);
         let before = Vitals::at_rest(&service);
+        let (since, calls) = (Instant::now(), Calls::of(&hsm));
         let load = Load::start(&service);
 
         let mut walked = Walked::default();
@@ -173,13 +176,20 @@ impl Site {
             let took = if PIN_CODES.contains(&code.as_str()) {
                 self.pin_refused(code, &hsm, &service, &load, &what)
             } else {
-                self.survived(code, *lasting, &hsm, &load, &what)
+                self.survived(code, *lasting, &hsm, &service, &load, &what)
             };
             if took > walked.slowest {
                 (walked.slowest, walked.at) = (took, what);
             }
         }
 
+        let (walking, made) = (since.elapsed(), Calls::of(&hsm).since(calls));
+        let pauses = walking.as_millis() / SHORTEST_PAUSE.as_millis();
+        assert!(
+            u128::from(made.starts) <= pauses + 1,
+            "{}: {made:?} in {walking:?}",
+            self.function
+        );
         let claims = load.claims(self.function);
         let after = before.assert_kept(&service, self.function);
         eprintln!("{}: before {before}, after {after}", self.function);
@@ -193,6 +203,7 @@ impl Site {
         code: &str,
         lasting: Lasting,
         hsm: &FaultyHsm,
+        service: &Service,
         load: &Load,
         what: &str,
     ) -> Duration {
@@ -217,6 +228,9 @@ impl Site {
         });
         hsm.no_rules();
         let took = load.wait_for_a_token(RESUMES_WITHIN, what);
+        until(&format!("{what}: ready"), RESUMES_WITHIN, || {
+            (service.get("/readyz").status == 200).then_some(())
+        });
         let made = Calls::of(hsm).since(calls);
         assert!(
             made.logins <= made.starts + self.relogins,
@@ -236,10 +250,8 @@ impl Site {
     ) -> Duration {
         let calls = Calls::of(hsm);
         let faults = hsm.applied(self.function);
-        hsm.rules(&format!(
-            "{}\n{} fail {code} times 1",
-            self.trigger, self.function
-        ));
+        // Lasting: a search reads an attribute alone where reading it in company failed.
+        hsm.rules(&format!("{}\n{} fail {code}", self.trigger, self.function));
         hsm.wait_for_a_fault(self.function, faults, what);
         load.wait_for_a_refusal(Duration::from_secs(2), what);
         holds_for(LONGER_THAN_A_PAUSE, || {
