@@ -16,13 +16,19 @@ pub struct StateDir(PathBuf);
 /// Why the directory is not used. The start fails.
 #[derive(Debug, thiserror::Error)]
 pub enum StateDirError {
-    #[error("MACP_AUTH_STATE_DIR: {path} cannot be used ({cause}). Make it for the service's user: mkdir -m 700")]
+    #[error(
+        "MACP_AUTH_STATE_DIR: {path} cannot be used ({cause}). Make it for the service's user: mkdir -m 700"
+    )]
     Unusable { path: String, cause: io::Error },
     #[error("MACP_AUTH_STATE_DIR: {path} is no directory. Name a directory of this service's own")]
     NotADirectory { path: String },
-    #[error("MACP_AUTH_STATE_DIR: {path} belongs to user {owner}, not to this service or root. Whoever owns it could plant keys: chown it to the service's user")]
+    #[error(
+        "MACP_AUTH_STATE_DIR: {path} belongs to user {owner}, not to this service or root. Whoever owns it could plant keys: chown it to the service's user"
+    )]
     Owner { path: String, owner: u32 },
-    #[error("MACP_AUTH_STATE_DIR: others may write to {path} (mode {mode:04o}). Whoever writes there could plant keys: chmod go-w")]
+    #[error(
+        "MACP_AUTH_STATE_DIR: others may write to {path} (mode {mode:04o}). Whoever writes there could plant keys: chmod go-w"
+    )]
     Writable { path: String, mode: u32 },
 }
 
@@ -54,7 +60,9 @@ impl StateDir {
         let directory = Self(real);
         for entry in fs::read_dir(&directory.0).map_err(|cause| unusable(path, cause))? {
             let entry = entry.map_err(|cause| unusable(path, cause))?;
-            let facts = entry.metadata().map_err(|cause| unusable(&entry.path(), cause))?;
+            let facts = entry
+                .metadata()
+                .map_err(|cause| unusable(&entry.path(), cause))?;
             if facts.is_file() {
                 check_ours(&entry.path(), &facts)?;
             }
@@ -195,7 +203,10 @@ mod tests {
             set_mode(&parent, of_parent);
 
             let refused = StateDir::open(&path);
-            assert!(matches!(refused, Err(StateDirError::Writable { .. })), "{name}: {refused:?}");
+            assert!(
+                matches!(refused, Err(StateDirError::Writable { .. })),
+                "{name}: {refused:?}"
+            );
         }
     }
 

@@ -6,12 +6,12 @@ use std::time::Duration;
 use super::fault::{Fault, Given, TokenFault};
 use super::pin_file::{self, Files};
 use super::reader::Reader;
-use super::settings::{self, FEWEST_SESSIONS, QUEUE_PER_SESSION, Setting};
-use super::{KeyPolicy, KeySelector, PinSource, Pkcs11Config, TokenConfig, TokenSelector, token_uri};
+use super::settings::{self, FEWEST_SESSIONS, Form, QUEUE_PER_SESSION, Setting};
+use super::{
+    KeyPolicy, KeySelector, Pin, PinSource, Pkcs11Config, TokenConfig, TokenSelector, token_uri,
+};
 use crate::jose::Algorithm;
 use crate::keys::label::LabelPrefix;
-
-use super::Pin;
 
 /// What a URI can say; the rest comes from variables either way.
 pub(super) struct Place {
@@ -55,7 +55,9 @@ pub(super) fn read(
         .map(|place| TokenConfig {
             module: place.module,
             token: place.token,
-            keys: place.fixed_key.unwrap_or_else(|| KeySelector::Prefix(prefix.clone())),
+            keys: place
+                .fixed_key
+                .unwrap_or_else(|| KeySelector::Prefix(prefix.clone())),
             pin: place.pin.unwrap_or_else(|| pin.clone()),
         })
         .collect();
@@ -92,7 +94,10 @@ fn state_dir(reader: &mut Reader<'_>) -> Option<PathBuf> {
     let text = reader.given(&settings::STATE_DIR)?;
     if !Path::new(text).is_absolute() {
         let got = Given(text.to_owned());
-        reader.refuse(settings::STATE_DIR.name, TokenFault::RelativeStateDir { got });
+        reader.refuse(
+            settings::STATE_DIR.name,
+            TokenFault::RelativeStateDir { got },
+        );
         return None;
     }
     Some(text.into())
@@ -242,13 +247,16 @@ fn prefix(reader: &mut Reader<'_>) -> Option<LabelPrefix> {
 
 fn policy(reader: &mut Reader<'_>) -> Option<KeyPolicy> {
     let setting = &settings::KEY_POLICY;
+    let Form::Choice(choices) = setting.form else {
+        return None;
+    };
     let parsed = match reader.value(setting)? {
         "exclusive" => Ok(KeyPolicy::Exclusive),
         "strict" => Ok(KeyPolicy::Strict),
         "sealed" => Ok(KeyPolicy::Sealed),
         "warn" => Ok(KeyPolicy::Warn),
         other => Err(Fault::Choice {
-            choices: &["exclusive", "strict", "sealed", "warn"],
+            choices,
             got: Given(other.to_owned()),
         }),
     };

@@ -33,12 +33,20 @@ impl Jwk {
     /// # Errors
     /// [`JwkError`] names the member.
     pub fn from_json(value: &Value) -> Result<Self, JwkError> {
-        if let Some(member) = PRIVATE_MEMBERS.iter().find(|name| value.get(**name).is_some()) {
+        if let Some(member) = PRIVATE_MEMBERS
+            .iter()
+            .find(|name| value.get(**name).is_some())
+        {
             return Err(JwkError::Private { member });
         }
-        let key = match (text(value, "kty")?, value.get("crv").and_then(Value::as_str)) {
+        let key = match (
+            text(value, "kty")?,
+            value.get("crv").and_then(Value::as_str),
+        ) {
             ("RSA", _) => PublicKey::rsa(&bytes(value, "n")?, &bytes(value, "e")?)?,
-            ("EC", Some("P-256")) => PublicKey::p256(coordinate(value, "x")?, coordinate(value, "y")?),
+            ("EC", Some("P-256")) => {
+                PublicKey::p256(coordinate(value, "x")?, coordinate(value, "y")?)
+            }
             _ => return Err(JwkError::Type),
         };
         Verifier::new(&key)?;
@@ -75,13 +83,21 @@ mod tests {
         for algorithm in [Algorithm::Rs256, Algorithm::Es256] {
             let published = LocalKey::ephemeral(algorithm).unwrap().published();
 
-            assert_eq!(&Jwk::from_json(&json!(published.jwk())).unwrap(), published.jwk());
+            assert_eq!(
+                &Jwk::from_json(&json!(published.jwk())).unwrap(),
+                published.jwk()
+            );
         }
     }
 
     #[test]
     fn what_is_no_public_key_of_ours_is_refused() {
-        let good = json!(LocalKey::ephemeral(Algorithm::Es256).unwrap().published().jwk());
+        let good = json!(
+            LocalKey::ephemeral(Algorithm::Es256)
+                .unwrap()
+                .published()
+                .jwk()
+        );
         let with = |member: &str, value: Value| {
             let mut jwk = good.clone();
             jwk[member] = value;
@@ -89,14 +105,38 @@ mod tests {
         };
         for (name, jwk, want) in [
             ("no object", json!([1]), JwkError::Missing { member: "kty" }),
-            ("a private member", with("d", json!("AA")), JwkError::Private { member: "d" }),
+            (
+                "a private member",
+                with("d", json!("AA")),
+                JwkError::Private { member: "d" },
+            ),
             ("another curve", with("crv", json!("P-384")), JwkError::Type),
             ("an oct key", with("kty", json!("oct")), JwkError::Type),
-            ("no kid", with("kid", json!(null)), JwkError::Missing { member: "kid" }),
-            ("an empty kid", with("kid", json!("")), JwkError::Kid(EmptyKid)),
-            ("off the curve", with("x", json!("A".repeat(43))), JwkError::NotAKey(NotAKey)),
-            ("short", with("x", json!("AAAA")), JwkError::NotBase64 { member: "x" }),
-            ("not base64url", with("y", json!("+/=")), JwkError::NotBase64 { member: "y" }),
+            (
+                "no kid",
+                with("kid", json!(null)),
+                JwkError::Missing { member: "kid" },
+            ),
+            (
+                "an empty kid",
+                with("kid", json!("")),
+                JwkError::Kid(EmptyKid),
+            ),
+            (
+                "off the curve",
+                with("x", json!("A".repeat(43))),
+                JwkError::NotAKey(NotAKey),
+            ),
+            (
+                "short",
+                with("x", json!("AAAA")),
+                JwkError::NotBase64 { member: "x" },
+            ),
+            (
+                "not base64url",
+                with("y", json!("+/=")),
+                JwkError::NotBase64 { member: "y" },
+            ),
         ] {
             assert_eq!(Jwk::from_json(&jwk), Err(want), "{name}");
         }

@@ -19,7 +19,11 @@ pub fn load(directory: &StateDir) -> Vec<Arc<PublishedKey>> {
     match directory.read(FILE) {
         Ok(None) => Vec::new(),
         Ok(Some(bytes)) => parse(&bytes).unwrap_or_else(|reason| {
-            tracing::error!(file = FILE, reason, "the saved key set cannot be used; starting without it");
+            tracing::error!(
+                file = FILE,
+                reason,
+                "the saved key set cannot be used; starting without it"
+            );
             Vec::new()
         }),
         Err(error) => {
@@ -44,20 +48,22 @@ pub fn save(directory: &StateDir, keys: &[Arc<PublishedKey>]) -> io::Result<()> 
 
 fn parse(bytes: &[u8]) -> Result<Vec<Arc<PublishedKey>>, &'static str> {
     let value: Value = serde_json::from_slice(bytes).map_err(|_| "it is no JSON")?;
-    if value["version"] != 1 {
+    if value.get("version").and_then(Value::as_u64) != Some(1) {
         return Err("its version is not known");
     }
-    let keys = value["keys"].as_array().ok_or("it has no keys")?;
-    keys.iter().map(parse_key).collect()
+    let keys = value.get("keys").and_then(Value::as_array);
+    keys.ok_or("it has no keys")?.iter().map(parse_key).collect()
 }
 
 fn parse_key(value: &Value) -> Result<Arc<PublishedKey>, &'static str> {
-    let jwk = Jwk::from_json(&value["jwk"]).map_err(|_| "one of its keys is no public key")?;
+    let jwk = Jwk::from_json(value.get("jwk").unwrap_or(&Value::Null)).map_err(|_| "one of its keys is no public key")?;
     // A kid that is no thumbprint was not written by us.
     if *jwk.kid() != Kid::thumbprint(jwk.key()) {
         return Err("one of its keys is under a kid that is not its thumbprint");
     }
-    let active_from = value["active_from"].as_u64().ok_or("a key has no instant")?;
+    let active_from = value["active_from"]
+        .as_u64()
+        .ok_or("a key has no instant")?;
     PublishedKey::new(jwk, UnixSeconds::new(active_from), false)
         .map(Arc::new)
         .map_err(|_| "one of its keys is no public key")
@@ -92,7 +98,10 @@ mod tests {
         let renamed = json!({"version": 1, "keys": [{"active_from": 0, "jwk": LocalKey::ephemeral(Algorithm::Es256).unwrap().published().jwk()}]});
         for (name, text) in [
             ("empty", String::new()),
-            ("another version", json!({"version": 2, "keys": []}).to_string()),
+            (
+                "another version",
+                json!({"version": 2, "keys": []}).to_string(),
+            ),
             ("no keys", json!({"version": 1}).to_string()),
             ("no thumbprint", renamed.to_string()),
         ] {

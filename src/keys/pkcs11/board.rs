@@ -46,7 +46,8 @@ impl Board {
         let union = union(found.iter().flatten(), before.keys());
         let after = KeyRing::new(union, now);
         let changed = !same(before.keys(), after.keys());
-        if changed && let Some(directory) = &self.directory
+        if changed
+            && let Some(directory) = &self.directory
             && let Err(error) = saved::save(directory, after.keys())
         {
             tracing::error!(%error, "the key set could not be saved; a start without the HSM would serve an older one. Check MACP_AUTH_STATE_DIR");
@@ -106,7 +107,11 @@ mod tests {
         let board = Board::new(2, None, NOW);
         let one = key(10);
         board.publish(0, vec![Arc::clone(&one)], NOW);
-        board.publish(1, vec![Arc::new(one.active_later(UnixSeconds::new(50)))], NOW);
+        board.publish(
+            1,
+            vec![Arc::new(one.active_later(UnixSeconds::new(50)))],
+            NOW,
+        );
 
         let ring = board.ring();
         assert_eq!(ring.keys().len(), 1);

@@ -106,9 +106,11 @@ impl Host {
     /// The token leaves for good; the last one finalises the module.
     pub(super) fn leave(&self, own: &Arc<Shared>) {
         let mut state = self.state.lock();
-        state
-            .tokens
-            .retain(|token| token.upgrade().is_some_and(|token| !Arc::ptr_eq(&token, own)));
+        state.tokens.retain(|token| {
+            token
+                .upgrade()
+                .is_some_and(|token| !Arc::ptr_eq(&token, own))
+        });
         if state.tokens.is_empty() && state.initialized {
             self.finalize(&mut state);
         }

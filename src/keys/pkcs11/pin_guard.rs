@@ -72,7 +72,12 @@ impl PinGuard {
     ///
     /// # Errors
     /// The outer one is the system's, and then nothing may be tried; the inner one says why this PIN is not.
-    pub fn begin(&self, token: &str, pin: &Pin, now: UnixSeconds) -> io::Result<Result<(), Blocked>> {
+    pub fn begin(
+        &self,
+        token: &str,
+        pin: &Pin,
+        now: UnixSeconds,
+    ) -> io::Result<Result<(), Blocked>> {
         self.change(|entries| {
             let known = entries.iter_mut().find(|entry| entry.is(token, pin));
             if let Some(entry) = known {
@@ -205,10 +210,15 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let first = guard(&home);
         assert!(first.begin("t 1", &pin("wrong"), NOW).unwrap().is_ok());
-        first.refused("t 1", &pin("wrong"), "CKR_PIN_INCORRECT").unwrap();
+        first
+            .refused("t 1", &pin("wrong"), "CKR_PIN_INCORRECT")
+            .unwrap();
 
         let restarted = guard(&home);
-        let blocked = restarted.begin("t 1", &pin("wrong"), NOW).unwrap().unwrap_err();
+        let blocked = restarted
+            .begin("t 1", &pin("wrong"), NOW)
+            .unwrap()
+            .unwrap_err();
         assert_eq!(blocked.reason, "CKR_PIN_INCORRECT");
         assert!(restarted.begin("t 1", &pin("right"), NOW).unwrap().is_ok());
         assert!(restarted.begin("t 2", &pin("wrong"), NOW).unwrap().is_ok());
@@ -240,7 +250,12 @@ mod tests {
     #[test]
     fn the_file_holds_no_pin_and_a_damaged_one_blocks() {
         let home = tempfile::tempdir().unwrap();
-        assert!(guard(&home).begin("t", &pin("Zq9-secret"), NOW).unwrap().is_ok());
+        assert!(
+            guard(&home)
+                .begin("t", &pin("Zq9-secret"), NOW)
+                .unwrap()
+                .is_ok()
+        );
 
         let path = home.path().join("state").join(FILE);
         assert!(!std::fs::read_to_string(&path).unwrap().contains("Zq9"));

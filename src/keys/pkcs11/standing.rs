@@ -3,28 +3,31 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::discovery::KeyReport;
+use super::discovery::{self, KeyReport};
 use super::shared::{Standing, State};
 use super::supervisor::{Down, Supervisor};
+use super::token::Token;
+use crate::config::{KeySelector, PinSource, TokenConfig};
 
 impl Supervisor {
     /// Logs a change of state once, and keeps it for readiness.
-    fn announce(&mut self, outcome: &Result<(), Down>) {
+    pub(super) fn announce(&mut self, outcome: &Result<(), Down>) {
         let down = outcome.as_ref().err().cloned();
         match (&down, &self.last) {
-            (Some(_), _) => self.shared.set_state(State::Down),
+            (Some(_), _) => self.charge.shared.set_state(State::Down),
             // A canary has signed although a thread is stuck: the other sessions serve on.
-            (None, Some(live)) if !self.shared.is_live() => {
-                self.shared.set_state(State::Live(Arc::clone(live)));
+            (None, Some(live)) if !self.charge.shared.is_live() => {
+                self.charge.shared.set_state(State::Live(Arc::clone(live)));
             }
             (None, _) => {}
         }
         let reached = self
+            .charge
             .shared
             .token
             .try_lock()
             .and_then(|token| token.as_ref().map(|token| token.label().to_owned()));
-        *self.shared.standing.lock() = Standing {
+        *self.charge.shared.standing.lock() = Standing {
             token: match (reached, &down) {
                 (Some(label), _) => Ok(label),
                 (None, down) => Err(down.as_ref().map_or_else(String::new, ToString::to_string)),
@@ -47,7 +50,7 @@ impl Supervisor {
     }
 
     /// Each finding is logged when it appears, not at each look.
-    fn tell(&mut self, reports: &[KeyReport]) {
+    pub(super) fn tell(&mut self, reports: &[KeyReport]) {
         let mut seen = BTreeSet::new();
         for report in reports {
             let line = report.line();
@@ -66,3 +69,35 @@ impl Supervisor {
     }
 }
 
+/// Why there is nothing to sign with, and what to do.
+pub(super) fn explain_no_key(token: &Token, config: &TokenConfig, reports: &[KeyReport]) -> String {
+    if !reports.is_empty() {
+        let lines: Vec<String> = reports.iter().map(KeyReport::line).collect();
+        return format!("no usable key: {}", lines.join(" | "));
+    }
+    let no_pin = matches!(config.pin, PinSource::None)
+        && discovery::visible_private_objects(token).is_ok_and(|visible| visible == 0);
+    let pin = if no_pin {
+        " It shows no private key at all, and no PIN is configured: set MACP_AUTH_PKCS11_PIN_FILE."
+    } else {
+        ""
+    };
+    format!(
+        "the token {} holds no private key {}.{pin} Make one with `macp-auth-service keys generate --alg RS256`",
+        token.label(),
+        describe_keys(&config.keys)
+    )
+}
+
+/// `under the label prefix macp-jwt`: which keys were asked for.
+fn describe_keys(keys: &KeySelector) -> String {
+    match keys {
+        KeySelector::Prefix(prefix) => format!("under the label prefix {prefix}"),
+        KeySelector::Fixed { label, id } => {
+            let label = label.as_ref().map(|label| format!("label {label:?}"));
+            let id = id.as_ref().map(|id| format!("CKA_ID {}", hex::encode(id)));
+            let named: Vec<String> = label.into_iter().chain(id).collect();
+            format!("with {}", named.join(" and "))
+        }
+    }
+}

@@ -21,14 +21,13 @@ use super::recovery::Action;
 use super::shared::{Event, Live, Shared, State};
 use super::token::TokenFault;
 use crate::clock::{Deadline, Stopwatch};
-use crate::config::{Pin, Pkcs11Config, TokenConfig};
+use crate::config::{KeyPolicy, Pin, TokenConfig};
+use crate::jose::Algorithm;
 
 /// Between two re-initialisations, +-20 %.
 const PAUSE: Duration = Duration::from_secs(2);
 /// A key that has not signed for this long is tried.
 const CANARY_AFTER: Duration = Duration::from_secs(15);
-/// How long threads may take to leave the module before one counts as stuck.
-const QUIET_WITHIN: Duration = Duration::from_secs(1);
 /// Modules that cache objects show new keys only after this.
 const REINITIALIZE_WITHOUT_KEY_EVERY: u32 = 15;
 
@@ -49,18 +48,33 @@ pub(super) enum Down {
     Stuck,
 }
 
+/// What a supervisor needs to know of its token and its surroundings.
+#[derive(Debug, Clone)]
+pub(super) struct Charge {
+    pub(super) shared: Arc<Shared>,
+    pub(super) host: Arc<Host>,
+    pub(super) board: Arc<Board>,
+    pub(super) guard: PinGuard,
+    /// Its place on the board.
+    pub(super) number: usize,
+    pub(super) token: TokenConfig,
+    pub(super) policy: KeyPolicy,
+    pub(super) algorithm: Option<Algorithm>,
+}
+
 pub(super) struct Supervisor {
-    shared: Arc<Shared>,
-    config: Pkcs11Config,
+    pub(super) charge: Charge,
     events: Receiver<Event>,
-    initialized: bool,
-    generation: u64,
-    last: Option<Arc<Live>>,
-    last_start: Option<Stopwatch>,
-    refused_pin: Option<(Pin, TokenFault)>,
+    pub(super) generation: u64,
+    /// The last state in which the token signed.
+    pub(super) last: Option<Arc<Live>>,
+    pub(super) last_start: Option<Stopwatch>,
+    /// The PIN that has logged in.
+    pub(super) last_pin: Option<Pin>,
+    pub(super) refused_pin: Option<(Pin, TokenFault)>,
     tries_without_key: u32,
-    told: BTreeSet<String>,
-    down: Option<Down>,
+    pub(super) told: BTreeSet<String>,
+    pub(super) down: Option<Down>,
 }
 
 /// What the supervisor does next.
@@ -73,19 +87,14 @@ enum Next {
 }
 
 impl Supervisor {
-    pub(super) const fn new(
-        shared: Arc<Shared>,
-        config: Pkcs11Config,
-        events: Receiver<Event>,
-    ) -> Self {
+    pub(super) const fn new(charge: Charge, events: Receiver<Event>) -> Self {
         Self {
-            shared,
-            config,
+            charge,
             events,
-            initialized: false,
             generation: 0,
             last: None,
             last_start: None,
+            last_pin: None,
             refused_pin: None,
             tries_without_key: 0,
             told: BTreeSet::new(),
@@ -99,16 +108,12 @@ impl Supervisor {
         let mut next = Next::Cure(Action::Reinitialize);
         loop {
             let outcome = match next {
-                Next::Stop => {
-                    return self
-                        .take_down()
-                        .map_or(Shutdown::Stuck, |()| Shutdown::Clean);
-                }
+                Next::Stop => return self.leave(),
                 Next::Cure(action) => self.cure(action),
                 Next::Canary => match self.canary() {
                     Err(Down::Token(fault)) => {
                         tracing::warn!(%fault, "the canary failed; the token is being cured");
-                        self.shared.set_state(State::Repairing);
+                        self.charge.shared.set_state(State::Repairing);
                         self.cure(Action::FindKeys)
                     }
                     other => other,
@@ -123,13 +128,21 @@ impl Supervisor {
         }
     }
 
+    fn leave(&self) -> Shutdown {
+        if !self.charge.shared.quiesce() {
+            return Shutdown::Stuck;
+        }
+        self.charge.host.leave(&self.charge.shared);
+        Shutdown::Clean
+    }
+
     /// Waits for trouble, for the hour of the canary, or for the end of the pause.
     fn wait(&mut self) -> Next {
         let pause = self.pause();
         loop {
-            let live = self.shared.is_live();
+            let live = self.charge.shared.is_live();
             let patience = if live {
-                let quiet = self.shared.since_verified().unwrap_or(CANARY_AFTER);
+                let quiet = self.charge.shared.since_verified().unwrap_or(CANARY_AFTER);
                 CANARY_AFTER.saturating_sub(quiet)
             } else {
                 pause.remaining()
@@ -140,6 +153,7 @@ impl Supervisor {
                 // A mint may have signed while this thread slept.
                 Err(RecvTimeoutError::Timeout)
                     if self
+                        .charge
                         .shared
                         .since_verified()
                         .is_some_and(|ago| ago < CANARY_AFTER) => {}
@@ -149,9 +163,10 @@ impl Supervisor {
                     if action < Action::Reinitialize || pause.passed() {
                         return Next::Cure(action);
                     }
-                    self.shared.set_state(State::Down);
+                    self.charge.shared.set_state(State::Down);
                 }
                 Ok(Event::Stuck) => return Next::Down(Down::Stuck),
+                Ok(Event::Restarted) => return Next::Cure(Action::Reinitialize),
                 Ok(Event::Refused { generation, reason }) if generation == self.generation => {
                     return Next::Down(Down::Refused(reason));
                 }
@@ -180,7 +195,8 @@ impl Supervisor {
     }
 
     fn somebody_is_inside(&self) -> bool {
-        self.shared
+        self.charge
+            .shared
             .places()
             .iter()
             .any(|place| place.session.try_lock().is_none())
@@ -192,7 +208,7 @@ impl Supervisor {
         // Without random bytes every replica waits the same.
         aws_lc_rs::rand::fill(&mut random).ok();
         let wait = PAUSE * (80 * 255 + 40 * u32::from(random[0])) / (100 * 255);
-        let since = match (&self.last_start, self.shared.is_live()) {
+        let since = match (&self.last_start, self.charge.shared.is_live()) {
             (Some(start), true) => start.elapsed(),
             _ => Duration::ZERO,
         };
@@ -202,9 +218,14 @@ impl Supervisor {
 
 impl Down {
     /// No rung of the ladder cures it: somebody has to act.
-    const fn is_final(&self) -> bool {
+    pub(super) const fn is_final(&self) -> bool {
         match self {
-            Self::Token(TokenFault::PinRefused { .. } | TokenFault::PinAtRisk { .. })
+            Self::Token(
+                TokenFault::PinRefused { .. }
+                | TokenFault::PinRemembered { .. }
+                | TokenFault::Memory { .. }
+                | TokenFault::PinAtRisk { .. },
+            )
             | Self::PinFile(_)
             | Self::Refused(_)
             | Self::Stuck => true,

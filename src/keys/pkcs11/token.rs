@@ -64,7 +64,9 @@ pub enum TokenFault {
         reason: String,
         since: String,
     },
-    #[error("the memory of refused PINs cannot be used ({reason}), so no login to the token {token} is tried. Check MACP_AUTH_STATE_DIR")]
+    #[error(
+        "the memory of refused PINs cannot be used ({reason}), so no login to the token {token} is tried. Check MACP_AUTH_STATE_DIR"
+    )]
     Memory { token: String, reason: String },
     #[error("the login to the token {token} failed ({failure})")]
     Login { token: String, failure: Failure },
@@ -186,7 +188,10 @@ impl Token {
             token: token.clone(),
             reason: error.to_string(),
         };
-        if let Err(blocked) = guard.begin(&name, pin, UnixSeconds::now()).map_err(memory)? {
+        if let Err(blocked) = guard
+            .begin(&name, pin, UnixSeconds::now())
+            .map_err(memory)?
+        {
             return Err(TokenFault::PinRemembered {
                 token,
                 reason: blocked.reason,
@@ -222,7 +227,10 @@ fn select(module: &Module, wanted: &TokenSelector) -> Result<(Slot, TokenInfo), 
             "the module shows {}",
             tokens
                 .iter()
-                .map(|(_, info)| format!("{:?} (serial {})", info.label, info.serial))
+                .map(|(_, info)| match (info.label.as_str(), info.serial.as_str()) {
+                    ("", "") => "a slot without an initialised token".to_owned(),
+                    (label, serial) => format!("{label:?} (serial {serial})"),
+                })
                 .collect::<Vec<_>>()
                 .join(", ")
         ),
