@@ -2,25 +2,25 @@
 //!
 //! Each command opens the module for itself, logs in once, and leaves. Tables for people, JSON for machines.
 
-use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::key_table::{Row, table};
+use super::opened::Opened;
 use super::{GenerateArguments, ListArguments, Outside, failed};
 use crate::clock::UnixSeconds;
-use crate::config::{KeySelector, KeySource, Pin, PinSource, Pkcs11Config, TokenConfig, pin_file};
+use crate::config::{KeySelector, KeySource, PinSource, Pkcs11Config, TokenConfig, pin_file};
 use crate::jose::JwkSet;
 use crate::keys::label::{Instant, LabelTooLong};
-use crate::keys::pkcs11::discovery::{self, FoundKey, KeyReport, Search};
+use crate::keys::pkcs11::discovery::{FoundKey, KeyReport};
 use crate::keys::pkcs11::generate::{self, NewKey};
-use crate::keys::pkcs11::module::{LoadError, Module};
-use crate::keys::pkcs11::pin_guard::PinGuard;
-use crate::keys::pkcs11::token::{Token, TokenFault};
+use crate::keys::pkcs11::module::LoadError;
+use crate::keys::pkcs11::token::TokenFault;
 use crate::keys::{KeyRing, PublishedKey};
-use crate::state_dir::{StateDir, StateDirError};
+use crate::state_dir::StateDirError;
 
 /// Why a command did nothing, or not all of it.
 #[derive(Debug, thiserror::Error)]
@@ -101,7 +101,13 @@ fn source(outside: &mut Outside<'_>, pin_file: Option<&Path>) -> Option<KeySourc
         outside.environment.remove("MACP_AUTH_PKCS11_PIN");
         outside.environment.set("MACP_AUTH_PKCS11_PIN_FILE", path);
     }
-    Some(outside.configuration()?.config.source)
+    let mut source = outside.configuration()?.config.source;
+    if let (KeySource::Pkcs11(config), Some(path)) = (&mut source, pin_file) {
+        for token in &mut config.tokens {
+            token.pin = PinSource::File(path.to_owned());
+        }
+    }
+    Some(source)
 }
 
 fn listed(source: KeySource, as_json: bool, now: UnixSeconds) -> Result<String, KeysError> {
@@ -109,11 +115,12 @@ fn listed(source: KeySource, as_json: bool, now: UnixSeconds) -> Result<String, 
     let found = look(&config)?;
     let ring = KeyRing::new(usable(&found), now);
     let signing = ring.signing_key(now);
-    let rows: Vec<Row> = found
+    let mut rows: Vec<Row> = found
         .iter()
         .flat_map(|(token, reports)| reports.iter().map(move |report| (token, report)))
         .map(|(token, report)| Row::new(token, report, signing, now))
         .collect();
+    rows.sort_by_key(|row| std::cmp::Reverse(row.report.active_from));
     if as_json {
         let keys: Vec<Value> = rows.iter().map(Row::json).collect();
         let tokens: Vec<&String> = found.iter().map(|(token, _)| token).collect();
@@ -260,193 +267,8 @@ fn usable(found: &[(String, Vec<KeyReport>)]) -> Vec<Arc<PublishedKey>> {
     keys
 }
 
-/// A token opened for one command.
-struct Opened {
-    // Dropped in this order: the session is closed before the module is finalised.
-    token: Token,
-    _module: FinalizedOnDrop,
-    pin: Option<Pin>,
-}
-
-struct FinalizedOnDrop(Arc<Module>);
-
-impl Drop for FinalizedOnDrop {
-    fn drop(&mut self) {
-        if let Err(failure) = self.0.finalize() {
-            tracing::debug!(%failure, "the module did not finalise");
-        }
-    }
-}
-
-impl Opened {
-    fn new(config: &Pkcs11Config, on: &TokenConfig) -> Result<Self, KeysError> {
-        let directory = config
-            .state_dir
-            .as_deref()
-            .map(StateDir::open)
-            .transpose()?;
-        let guard = PinGuard::new(directory);
-        let pin = match &on.pin {
-            PinSource::File(path) => Some(pin_file::read(path)?),
-            PinSource::Value(pin) => Some(pin.clone()),
-            PinSource::None => None,
-        };
-        let module = Arc::new(Module::load(&on.module)?);
-        module
-            .initialize()
-            .map_err(|failure| TokenFault::Initialize {
-                module: module.path().display().to_string(),
-                failure,
-            })?;
-        let finalized = FinalizedOnDrop(Arc::clone(&module));
-        Ok(Self {
-            token: Token::connect(&module, &on.token, pin.as_ref(), &guard)?,
-            _module: finalized,
-            pin,
-        })
-    }
-
-    fn reports(
-        &self,
-        config: &Pkcs11Config,
-        keys: &KeySelector,
-    ) -> Result<Vec<KeyReport>, TokenFault> {
-        let search = Search {
-            keys,
-            policy: config.policy,
-            algorithm: config.algorithm,
-            pin: self.pin.as_ref(),
-        };
-        discovery::find_keys(&self.token, &search)
-    }
-
-    /// The key just made, judged and proved like any other.
-    fn read_back(&self, config: &Pkcs11Config, new: &NewKey) -> Result<FoundKey, KeysError> {
-        let only_this = KeySelector::Fixed {
-            label: Some(new.label.clone()),
-            id: Some(new.id.clone()),
-        };
-        let made = self.reports(config, &only_this)?.into_iter().next();
-        let outcome = made.map_or_else(
-            || Err("it cannot be found again".to_owned()),
-            |report| report.outcome.map_err(|refusal| refusal.to_string()),
-        );
-        outcome.map_err(|reason| KeysError::NotUsable {
-            label: new.label.clone(),
-            reason,
-        })
-    }
-}
-
 /// A UUIDv7: it carries the creation time to every replica.
 fn creation_id(now: UnixSeconds) -> Vec<u8> {
     let stamp = uuid::Timestamp::from_unix(uuid::NoContext, now.get(), 0);
     uuid::Uuid::new_v7(stamp).into_bytes().to_vec()
-}
-
-/// One key, for both outputs.
-struct Row<'a> {
-    token: &'a str,
-    report: &'a KeyReport,
-    state: &'static str,
-}
-
-impl<'a> Row<'a> {
-    fn new(
-        token: &'a str,
-        report: &'a KeyReport,
-        signing: Option<&Arc<PublishedKey>>,
-        now: UnixSeconds,
-    ) -> Self {
-        let state = match &report.outcome {
-            Err(_) => "refused",
-            Ok(key) if signing.is_some_and(|signing| signing.kid() == key.published.kid()) => {
-                "signing"
-            }
-            Ok(key) if key.published.active_from() > now => "waiting",
-            Ok(_) => "published",
-        };
-        Self {
-            token,
-            report,
-            state,
-        }
-    }
-
-    fn active_from(&self) -> String {
-        match self.report.active_from {
-            None => "-".to_owned(),
-            Some(UnixSeconds::EVER) => "ever".to_owned(),
-            Some(at) => at.rfc3339(),
-        }
-    }
-
-    fn json(&self) -> Value {
-        let key = self.report.outcome.as_ref().ok();
-        let refusal = self.report.outcome.as_ref().err();
-        json!({
-            "token": self.token,
-            "label": self.report.label,
-            "id": hex::encode(&self.report.id),
-            "state": self.state,
-            "kid": key.map(|key| key.published.kid().as_str()),
-            "algorithm": key.map(|key| key.published.algorithm().name()),
-            "mechanism": key.map(|key| key.handle.mechanism.name()),
-            "active_from": self.report.active_from.filter(|at| *at != UnixSeconds::EVER).map(UnixSeconds::rfc3339),
-            "refused": refusal.map(ToString::to_string),
-            "warnings": self.report.warnings,
-        })
-    }
-}
-
-fn table(tokens: &[&str], rows: &[Row<'_>]) -> String {
-    if rows.is_empty() {
-        let tokens = tokens.join(", ");
-        return format!("token {tokens}: no key. Make one with `keys generate --alg RS256`\n");
-    }
-    let mut text = String::new();
-    let head = [
-        "STATE",
-        "ALG",
-        "SIGNS FROM",
-        "LABEL",
-        "KID",
-        "TOKEN",
-        "CKA_ID",
-    ];
-    line(&mut text, head);
-    for row in rows {
-        let key = row.report.outcome.as_ref().ok();
-        line(
-            &mut text,
-            [
-                row.state,
-                key.map_or("-", |key| key.published.algorithm().name()),
-                &row.active_from(),
-                &row.report.label,
-                key.map_or("-", |key| key.published.kid().as_str()),
-                row.token,
-                &hex::encode(&row.report.id),
-            ],
-        );
-    }
-    for row in rows {
-        let label = &row.report.label;
-        // Writing to a String does not fail.
-        if let Err(refusal) = &row.report.outcome {
-            writeln!(text, "refused: {label:?}: {refusal}").ok();
-        }
-        for warning in &row.report.warnings {
-            writeln!(text, "warning: {label:?}: {warning}").ok();
-        }
-    }
-    text
-}
-
-fn line(text: &mut String, [state, algorithm, from, label, kid, token, id]: [&str; 7]) {
-    writeln!(
-        text,
-        "{state:<9}  {algorithm:<5}  {from:<20}  {label:<26}  {kid:<43}  {token:<16}  {id}"
-    )
-    .ok();
 }

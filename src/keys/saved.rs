@@ -52,11 +52,15 @@ fn parse(bytes: &[u8]) -> Result<Vec<Arc<PublishedKey>>, &'static str> {
         return Err("its version is not known");
     }
     let keys = value.get("keys").and_then(Value::as_array);
-    keys.ok_or("it has no keys")?.iter().map(parse_key).collect()
+    keys.ok_or("it has no keys")?
+        .iter()
+        .map(parse_key)
+        .collect()
 }
 
 fn parse_key(value: &Value) -> Result<Arc<PublishedKey>, &'static str> {
-    let jwk = Jwk::from_json(value.get("jwk").unwrap_or(&Value::Null)).map_err(|_| "one of its keys is no public key")?;
+    let jwk = Jwk::from_json(value.get("jwk").unwrap_or(&Value::Null))
+        .map_err(|_| "one of its keys is no public key")?;
     // A kid that is no thumbprint was not written by us.
     if *jwk.kid() != Kid::thumbprint(jwk.key()) {
         return Err("one of its keys is under a kid that is not its thumbprint");

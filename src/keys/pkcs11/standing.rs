@@ -37,13 +37,12 @@ impl Supervisor {
                 Some(down) => Err(down.to_string()),
             },
         };
-        if down == self.down {
+        if self.announced && down == self.down {
             return;
         }
+        self.announced = true;
         match &down {
-            Some(down) => {
-                tracing::error!(reason = %down, "no key can sign; trying again every 2 s");
-            }
+            Some(down) => tracing::error!(reason = %down, "the token does not sign"),
             None => tracing::info!(generation = self.generation, "the token signs"),
         }
         self.down = down;

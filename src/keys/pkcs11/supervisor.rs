@@ -75,6 +75,7 @@ pub(super) struct Supervisor {
     tries_without_key: u32,
     pub(super) told: BTreeSet<String>,
     pub(super) down: Option<Down>,
+    pub(super) announced: bool,
 }
 
 /// What the supervisor does next.
@@ -99,6 +100,7 @@ impl Supervisor {
             tries_without_key: 0,
             told: BTreeSet::new(),
             down: None,
+            announced: false,
         }
     }
 

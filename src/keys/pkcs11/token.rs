@@ -227,10 +227,12 @@ fn select(module: &Module, wanted: &TokenSelector) -> Result<(Slot, TokenInfo), 
             "the module shows {}",
             tokens
                 .iter()
-                .map(|(_, info)| match (info.label.as_str(), info.serial.as_str()) {
-                    ("", "") => "a slot without an initialised token".to_owned(),
-                    (label, serial) => format!("{label:?} (serial {serial})"),
-                })
+                .map(
+                    |(_, info)| match (info.label.as_str(), info.serial.as_str()) {
+                        ("", "") => "a slot without an initialised token".to_owned(),
+                        (label, serial) => format!("{label:?} (serial {serial})"),
+                    }
+                )
                 .collect::<Vec<_>>()
                 .join(", ")
         ),
