@@ -194,6 +194,24 @@ pub struct TokenSelector {
     pub slot_id: Option<u64>,
 }
 
+impl TokenSelector {
+    /// `label "macp", serial "0123"`: for messages.
+    pub fn describe(&self) -> String {
+        let named = [
+            ("label", &self.label),
+            ("serial", &self.serial),
+            ("manufacturer", &self.manufacturer),
+            ("model", &self.model),
+        ];
+        let named = named.iter().filter_map(|(name, value)| {
+            let value = value.as_ref()?;
+            Some(format!("{name} {value:?}"))
+        });
+        let slot = self.slot_id.map(|id| format!("slot {id}"));
+        named.chain(slot).collect::<Vec<_>>().join(", ")
+    }
+}
+
 /// Which keys on the token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeySelector {

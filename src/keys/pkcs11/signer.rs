@@ -104,6 +104,7 @@ impl TokenSigner {
                 board: Arc::clone(&board),
                 guard: guard.clone(),
                 number,
+                name: token.token.describe(),
                 token: token.clone(),
                 policy: config.policy,
                 algorithm: config.algorithm,

@@ -42,8 +42,12 @@ impl Supervisor {
         }
         self.announced = true;
         match &down {
-            Some(down) => tracing::error!(reason = %down, "the token does not sign"),
-            None => tracing::info!(generation = self.generation, "the token signs"),
+            Some(down) => {
+                tracing::error!(token = %self.charge.name, reason = %down, "the token does not sign")
+            }
+            None => {
+                tracing::info!(token = %self.charge.name, generation = self.generation, "the token signs")
+            }
         }
         self.down = down;
     }
@@ -55,11 +59,13 @@ impl Supervisor {
             let line = report.line();
             if !self.told.contains(&line) {
                 match &report.outcome {
-                    Ok(_) => tracing::info!(key = %line, "key found"),
-                    Err(_) => tracing::warn!(key = %line, "key not used"),
+                    Ok(_) => tracing::info!(token = %self.charge.name, key = %line, "key found"),
+                    Err(_) => {
+                        tracing::warn!(token = %self.charge.name, key = %line, "key not used")
+                    }
                 }
                 for warning in &report.warnings {
-                    tracing::warn!(label = %report.label, %warning, "key");
+                    tracing::warn!(token = %self.charge.name, label = %report.label, %warning, "key");
                 }
             }
             seen.insert(line);

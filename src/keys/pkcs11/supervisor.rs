@@ -57,6 +57,8 @@ pub(super) struct Charge {
     pub(super) guard: PinGuard,
     /// Its place on the board.
     pub(super) number: usize,
+    /// For the log: how the configuration names the token.
+    pub(super) name: String,
     pub(super) token: TokenConfig,
     pub(super) policy: KeyPolicy,
     pub(super) algorithm: Option<Algorithm>,
@@ -114,7 +116,7 @@ impl Supervisor {
                 Next::Cure(action) => self.cure(action),
                 Next::Canary => match self.canary() {
                     Err(Down::Token(fault)) => {
-                        tracing::warn!(%fault, "the canary failed; the token is being cured");
+                        tracing::warn!(token = %self.charge.name, %fault, "the canary failed; the token is being cured");
                         self.charge.shared.set_state(State::Repairing);
                         self.cure(Action::FindKeys)
                     }
@@ -161,7 +163,7 @@ impl Supervisor {
                         .is_some_and(|ago| ago < CANARY_AFTER) => {}
                 Err(RecvTimeoutError::Timeout) => return Next::Canary,
                 Ok(Event::Repair { action, reason }) => {
-                    tracing::warn!(%reason, ?action, "signing failed; the token is being cured");
+                    tracing::warn!(token = %self.charge.name, %reason, ?action, "signing failed; the token is being cured");
                     if action < Action::Reinitialize || pause.passed() {
                         return Next::Cure(action);
                     }

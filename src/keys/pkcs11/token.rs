@@ -218,7 +218,7 @@ impl Token {
 /// Exactly one token may match: two are an error, never "the first".
 fn select(module: &Module, wanted: &TokenSelector) -> Result<(Slot, TokenInfo), TokenFault> {
     let tokens = module.tokens().map_err(|failure| TokenFault::Absent {
-        wanted: describe(wanted),
+        wanted: wanted.describe(),
         seen: format!("the module lists no slots ({failure})"),
     })?;
     let seen = || match tokens.as_slice() {
@@ -242,12 +242,12 @@ fn select(module: &Module, wanted: &TokenSelector) -> Result<(Slot, TokenInfo), 
         .filter(|(slot, info)| matches(wanted, *slot, info));
     match (matching.next(), matching.count()) {
         (None, _) => Err(TokenFault::Absent {
-            wanted: describe(wanted),
+            wanted: wanted.describe(),
             seen: seen(),
         }),
         (Some(found), 0) => Ok(found.clone()),
         (Some(_), more) => Err(TokenFault::Ambiguous {
-            wanted: describe(wanted),
+            wanted: wanted.describe(),
             matches: more + 1,
             seen: seen(),
         }),
@@ -263,19 +263,4 @@ fn matches(wanted: &TokenSelector, slot: Slot, info: &TokenInfo) -> bool {
         && says(&wanted.manufacturer, &info.manufacturer)
         && says(&wanted.model, &info.model)
         && wanted.slot_id.is_none_or(|id| id == slot.id())
-}
-
-fn describe(wanted: &TokenSelector) -> String {
-    let named = [
-        ("label", &wanted.label),
-        ("serial", &wanted.serial),
-        ("manufacturer", &wanted.manufacturer),
-        ("model", &wanted.model),
-    ];
-    let mut parts: Vec<String> = named
-        .iter()
-        .filter_map(|(name, value)| value.as_ref().map(|value| format!("{name} {value:?}")))
-        .collect();
-    parts.extend(wanted.slot_id.map(|id| format!("slot {id}")));
-    parts.join(", ")
 }
