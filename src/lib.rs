@@ -20,5 +20,6 @@ pub mod grant;
 pub mod jose;
 pub mod keys;
 pub mod mint;
+pub mod state_dir;
 pub mod telemetry;
 pub mod web;

@@ -5,7 +5,9 @@
 
 mod config;
 mod healthcheck;
+mod key_table;
 pub mod keys;
+mod opened;
 pub mod serve;
 
 use std::ffi::OsString;
@@ -44,7 +46,8 @@ Configuration comes from the environment: `macp-auth-service config` shows every
 Exit codes:
   0  done; a service that was told to stop, and did
   1  could not start, or the command failed; the reason is on stderr
-  2  the command line is wrong";
+  2  the command line is wrong
+  75 no token signs, and a call into its PKCS#11 module does not come back: start again";
 
 /// Mints short-lived JWTs for MACP agents with a key that never leaves its PKCS#11 token
 #[derive(Debug, Parser)]

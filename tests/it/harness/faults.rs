@@ -10,6 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::precondition::SERVICE;
@@ -23,11 +24,12 @@ pub struct FaultyHsm {
     pub hsm: SoftHsm,
     /// The user PIN that the token accepts now.
     pin: Mutex<String>,
+    pins: AtomicU32,
 }
 
 const MINT: &str = r#"{"sender":"agent://faults"}"#;
-/// The PIN that takes turns with [`PIN`].
-pub const OTHER_PIN: &str = "user-0042-anders";
+/// The PINs after [`PIN`] begin so.
+pub const NEW_PINS: &str = "user-0042-anders-";
 
 impl FaultyHsm {
     /// With one key.
@@ -35,6 +37,7 @@ impl FaultyHsm {
         let faulty = Self {
             hsm: SoftHsm::new(),
             pin: Mutex::new(PIN.to_owned()),
+            pins: AtomicU32::new(0),
         };
         faulty.hsm.make(&KeyPair::EC);
         faulty
@@ -48,7 +51,7 @@ impl FaultyHsm {
             .set("FAULT_MODULE_TARGET", self.hsm.module())
             .set("FAULT_MODULE_CONTROL", self.hsm.path("rules"))
             .set("FAULT_MODULE_COUNTS", self.hsm.path("counts"))
-            .secret(OTHER_PIN)
+            .secret(NEW_PINS)
     }
 
     /// One full repair, so that everything that is made once is made.
@@ -93,9 +96,11 @@ impl FaultyHsm {
     /// An operator gives the token another PIN. The PIN file stays as it is.
     pub fn change_pin_on_the_token(&self) {
         let mut pin = self.pin.lock().unwrap();
-        let new = if *pin == PIN { OTHER_PIN } else { PIN };
-        self.tool(&["--login", "--pin", &pin, "--change-pin", "--new-pin", new]);
-        *pin = new.to_owned();
+        // Never one that was refused before: the service remembers.
+        let changes = self.pins.fetch_add(1, Ordering::Relaxed);
+        let new = format!("{NEW_PINS}{changes}");
+        self.tool(&["--login", "--pin", &pin, "--change-pin", "--new-pin", &new]);
+        *pin = new;
     }
 
     /// The PIN that the token accepts, into the PIN file.
