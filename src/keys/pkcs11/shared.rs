@@ -268,14 +268,31 @@ impl Shared {
         place.presence.enter(self.ticks())
     }
 
-    /// The longest time that a signing thread or the supervisor has been inside, and since when.
-    pub(super) fn longest_call(&self) -> Option<(u64, Duration)> {
+    /// The longest time that a signing thread or the supervisor has been inside.
+    pub(super) fn longest_call(&self) -> Option<Duration> {
+        self.presences().map(|since| self.since(since)).max()
+    }
+
+    /// When the latest of the calls began that have lasted longer than this.
+    pub(super) fn latest_overdue(&self, budget: Duration) -> Option<u64> {
+        self.presences()
+            .filter(|&since| self.since(since) > budget)
+            .max()
+    }
+
+    /// No signing thread is free, and none has been for longer than a thread takes to leave the module.
+    pub(super) fn all_threads_stuck(&self) -> bool {
+        self.places.iter().all(|place| {
+            let since = place.presence.since();
+            since.is_some_and(|since| self.since(since) > QUIET_WITHIN)
+        })
+    }
+
+    fn presences(&self) -> impl Iterator<Item = u64> {
         let threads = self.places.iter().map(|place| &place.presence);
         threads
             .chain([&self.supervisor])
             .filter_map(Presence::since)
-            .min()
-            .map(|since| (since, self.since(since)))
     }
 
     fn ticks(&self) -> u64 {
