@@ -99,6 +99,8 @@ impl Scene {
     }
 }
 
+/// Set in the tests of it.
+const STUCK_EXIT: Duration = Duration::from_secs(6);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[test]
@@ -170,6 +172,7 @@ fn a_lost_login_costs_one_login_and_no_mint() {
     assert_eq!(scene.logins(), 1);
     let claims = scene.end("a lost login");
     assert_eq!(claims.refused, 0);
+    assert!(claims.longest_gap < Duration::from_secs(2), "{claims:?}");
 }
 
 #[test]
@@ -255,10 +258,10 @@ fn a_token_under_another_slot_number_is_the_same_token() {
     scene.logins_reach(1);
     scene.resumes("renumbered");
     // Back, while sessions are open.
-    scene.hsm.rules(UNPLUGGED);
     scene
         .hsm
-        .wait_for_a_fault("C_SignInit", 2, "unplugged again");
+        .rules("C_SignInit fail CKR_SESSION_HANDLE_INVALID times 1");
+    scene.logins_reach(2);
     scene.resumes("numbered as before");
 
     assert_eq!(scene.logins(), 2);
@@ -427,6 +430,58 @@ fn threads_that_all_hang_are_not_saved_by_a_canary_that_signs() {
     scene.resumes("the threads are back");
 
     scene.end("hung threads");
+}
+
+#[test]
+fn one_thread_that_hangs_among_others_is_no_reason_to_leave() {
+    let hsm = FaultyHsm::new();
+    let service = hsm
+        .launch()
+        .set(
+            "MACP_AUTH_STUCK_EXIT_SECONDS",
+            STUCK_EXIT.as_secs().to_string(),
+        )
+        .start();
+    hsm.warm_up(&service);
+    let before = Vitals::at_rest(&service);
+    let load = Load::start(&service);
+
+    let faults = hsm.applied("C_Sign");
+    hsm.rules("C_Sign hang times 1");
+    hsm.wait_for_a_fault("C_Sign", faults, "a hung thread");
+    let hung = Instant::now();
+    until("the time to leave", PATIENCE, || {
+        (hung.elapsed() > STUCK_EXIT + DEADLINE).then_some(())
+    });
+    load.wait_for_a_token(RESUMES_WITHIN, "the other thread signs");
+    hsm.no_rules();
+    load.wait_for_a_token(RESUMES_WITHIN, "both threads sign");
+
+    load.claims("one hung thread");
+    before.assert_kept(&service, "one hung thread");
+}
+
+#[test]
+fn a_token_hung_for_too_long_ends_the_process() {
+    let hsm = FaultyHsm::new();
+    let mut service = hsm
+        .launch()
+        .set(
+            "MACP_AUTH_STUCK_EXIT_SECONDS",
+            STUCK_EXIT.as_secs().to_string(),
+        )
+        .start();
+    assert_eq!(service.post(MINT).status, 200);
+
+    hsm.rules("C_Sign hang");
+    let hung = Instant::now();
+    assert_eq!(service.post(MINT).status, 503);
+    assert!(hung.elapsed() <= DEADLINE, "{:?}", hung.elapsed());
+    service.jwks();
+    let (status, _) = service.wait_for_exit(STUCK_EXIT + DEADLINE);
+
+    assert_eq!(status.code(), Some(75));
+    assert!(hung.elapsed() >= STUCK_EXIT, "{:?}", hung.elapsed());
 }
 
 #[test]

@@ -141,8 +141,14 @@ impl Load {
             seen.broken.len(),
             &seen.broken[..seen.broken.len().min(5)]
         );
-        assert!(!seen.key_sets.is_empty(), "{what}: no key set was fetched");
-        seen.claims(self.record.started)
+        let claims = seen.claims(self.record.started);
+        assert!(claims.key_sets > 0, "{what}: no key set was fetched");
+        assert!(claims.slowest_mint <= LATEST, "{what}: {claims:?}");
+        assert!(
+            claims.slowest_key_set <= KEY_SET_WITHIN,
+            "{what}: {claims:?}"
+        );
+        claims
     }
 }
 
