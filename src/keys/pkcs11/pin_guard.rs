@@ -84,7 +84,7 @@ impl PinGuard {
         token: &str,
         pin: &Pin,
         now: UnixSeconds,
-    ) -> io::Result<Result<(), Blocked>> {
+    ) -> io::Result<Result<Attempt, Blocked>> {
         self.change(|entries| {
             let known = entries.iter_mut().find(|entry| entry.is(token, pin));
             let entry = match known {
