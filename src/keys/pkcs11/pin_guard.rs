@@ -224,10 +224,8 @@ mod tests {
     fn a_refused_pin_is_not_tried_again_even_after_a_restart() {
         let home = tempfile::tempdir().unwrap();
         let first = guard(&home);
-        assert!(first.begin("t 1", &pin("wrong"), NOW).unwrap().is_ok());
-        first
-            .refused("t 1", &pin("wrong"), "CKR_PIN_INCORRECT")
-            .unwrap();
+        let attempt = first.begin("t 1", &pin("wrong"), NOW).unwrap().unwrap();
+        first.refused(&attempt, "CKR_PIN_INCORRECT").unwrap();
 
         let restarted = guard(&home);
         let blocked = restarted
