@@ -1,0 +1,454 @@
+//! What configuration is refused: exit code 1, nothing on stdout, every problem at once, each by its variable's name.
+
+use crate::harness::vectors::{RFC7515_A3_KEY, RSA_1024_KEY};
+use crate::harness::{Launch, SoftHsm};
+
+#[test]
+fn a_bad_value_is_refused_by_the_name_of_its_variable() {
+    let empty_too = [
+        "PORT",
+        "MACP_AUTH_ISSUER",
+        "MACP_AUTH_AUDIENCE",
+        "MACP_AUTH_MAX_TTL_SECONDS",
+        "MACP_AUTH_DEFAULT_TTL_SECONDS",
+        "MACP_AUTH_SIGNING_ALG",
+        "MACP_AUTH_BIND_ADDR",
+    ];
+    let ttl = [
+        "0",
+        "-1",
+        "+5",
+        "1e2",
+        "120.0",
+        "1.5",
+        "0x10",
+        "abc",
+        "NaN",
+        "31536001",
+        "99999999999999999999",
+        "1 2",
+        " ",
+        "٣",
+    ];
+    let rows: [(&str, &[&str]); 12] = [
+        (
+            "PORT",
+            &[
+                "65536",
+                "-1",
+                "abc",
+                "3200.0",
+                "0x10",
+                " 3200",
+                "3200 ",
+                "+3200",
+                "1e3",
+                "99999999999",
+                " ",
+            ],
+        ),
+        ("MACP_AUTH_MAX_TTL_SECONDS", &ttl),
+        ("MACP_AUTH_DEFAULT_TTL_SECONDS", &ttl),
+        (
+            "MACP_AUTH_SIGNING_ALG",
+            &[
+                "HS256", "none", "rs256", "es256", "RS512", "PS256", "EdDSA", " RS256", "RS256 ",
+            ],
+        ),
+        (
+            "MACP_AUTH_BIND_ADDR",
+            &[
+                "example.org",
+                "127.0.0.1:3200",
+                "256.0.0.1",
+                "localhost:1",
+                "lo",
+            ],
+        ),
+        (
+            "MACP_AUTH_SIGN_TIMEOUT_MS",
+            &["0", "3501", "60000", "-1", "3s", ""],
+        ),
+        ("MACP_AUTH_MAX_CONNECTIONS", &["0", "-1", "many", ""]),
+        ("MACP_AUTH_JWKS_MAX_AGE_SECONDS", &["-1", "1m", ""]),
+        ("MACP_AUTH_REQUIRE_HSM", &["yes please", "2", ""]),
+        ("MACP_AUTH_ALLOW_ANONYMOUS", &["maybe", "2", ""]),
+        ("MACP_AUTH_KEY_POLICY", &["lax", "Strict", ""]),
+        ("MACP_AUTH_QUEUE_LENGTH", &["0", "-1", ""]),
+    ];
+    let empty = empty_too.iter().map(|name| (*name, ""));
+    let all = rows
+        .iter()
+        .flat_map(|(name, values)| values.iter().map(move |value| (*name, *value)));
+    for (name, value) in all.chain(empty) {
+        let launch = Launch::new().set(name, value);
+        let stderr = if name == "PORT" {
+            launch.refused_on_its_port()
+        } else {
+            launch.refused()
+        };
+        assert!(stderr.contains(name), "{name}={value:?}: {stderr}");
+    }
+}
+
+#[test]
+fn the_sentence_about_the_algorithm_is_the_known_one() {
+    for (value, shown) in [
+        ("HS256", r#""HS256""#),
+        ("", r#""""#),
+        ("a\"b", r#""a\"b""#),
+        ("x\ny", r#""x\ny""#),
+    ] {
+        let stderr = Launch::ephemeral(value).refused();
+        let sentence = format!("MACP_AUTH_SIGNING_ALG must be RS256 or ES256 (got {shown})");
+        assert!(stderr.contains(&sentence), "{value:?}: {stderr}");
+    }
+}
+
+#[test]
+fn every_problem_stands_in_one_report() {
+    let stderr = Launch::new()
+        .set("MACP_AUTH_SIGNING_ALG", "HS256")
+        .set("MACP_AUTH_ISSUER", "")
+        .set("MACP_AUTH_MAX_TTL_SECONDS", "1e2")
+        .set("MACP_AUTH_SIGN_TIMEOUT_MS", "9000")
+        .set("MACP_AUTH_BIND_ADDR", "nowhere")
+        .set("MACP_AUTH_POLICY_FILE", "/etc/policy.toml")
+        .set("MACP_AUTH_PKCS11_MODUL", "/x.so")
+        .refused();
+
+    for name in [
+        "MACP_AUTH_SIGNING_ALG",
+        "MACP_AUTH_ISSUER",
+        "MACP_AUTH_MAX_TTL_SECONDS",
+        "MACP_AUTH_SIGN_TIMEOUT_MS",
+        "MACP_AUTH_BIND_ADDR",
+        "MACP_AUTH_POLICY_FILE",
+        "MACP_AUTH_PKCS11_MODUL",
+    ] {
+        assert!(stderr.contains(name), "{name}: {stderr}");
+    }
+}
+
+#[test]
+fn an_unknown_name_of_a_token_stops_the_start_and_the_nearest_known_one_is_named() {
+    for (name, nearest) in [
+        ("MACP_AUTH_PKCS11_MODUL", "MACP_AUTH_PKCS11_MODULE"),
+        ("MACP_AUTH_PKCS11_MODULE_PATH", "MACP_AUTH_PKCS11_MODULE"),
+        ("MACP_AUTH_PKCS11_PINFILE", "MACP_AUTH_PKCS11_PIN_FILE"),
+        (
+            "MACP_AUTH_PKCS11_TOKEN_LABLE",
+            "MACP_AUTH_PKCS11_TOKEN_LABEL",
+        ),
+        ("MACP_AUTH_PKCS11_SESSION", "MACP_AUTH_PKCS11_SESSIONS"),
+        ("MACP_AUTH_PKCS11_module", "MACP_AUTH_PKCS11_MODULE"),
+        ("MACP_AUTH_PKCS11_URL", "MACP_AUTH_PKCS11_URI"),
+    ] {
+        let stderr = Launch::new().set(name, "x").refused();
+        assert!(
+            stderr.contains(name) && stderr.contains(nearest),
+            "{name}: {stderr}"
+        );
+    }
+    let hsm = SoftHsm::with_key("ES256");
+    let stderr = hsm.launch().set("MACP_AUTH_PKCS11_KEYLABEL", "x").refused();
+    assert!(
+        stderr.contains("MACP_AUTH_PKCS11_KEY_LABEL"),
+        "beside a good token: {stderr}"
+    );
+}
+
+#[test]
+fn names_that_are_not_built_yet_are_refused_and_not_ignored() {
+    for name in [
+        "MACP_AUTH_STATE_DIR",
+        "MACP_AUTH_KEY_SCHEDULE_FILE",
+        "MACP_AUTH_ACTIVATE_AFTER_CONVERGENCE",
+        "MACP_AUTH_ROTATION_UNSAFE",
+        "MACP_AUTH_STUCK_EXIT_SECONDS",
+        "MACP_AUTH_CORE_DUMPS",
+        "MACP_AUTH_VERIFIER_TTL_SECONDS",
+        "MACP_AUTH_KEY_POLL_SECONDS",
+        "MACP_AUTH_KEY_LEAD_SECONDS",
+        "MACP_AUTH_KEY_RETAIN_SECONDS",
+        "MACP_AUTH_CLOCK_SKEW_SECONDS",
+        "MACP_AUTH_REVOKED_KIDS",
+        "MACP_AUTH_REVOKED_KIDS_FILE",
+        "MACP_AUTH_EXTRA_JWKS_FILE",
+        "MACP_AUTH_TLS_CERT_FILE",
+        "MACP_AUTH_TLS_KEY_FILE",
+        "MACP_AUTH_TLS_CLIENT_CA_FILE",
+        "MACP_AUTH_TLS_PORT",
+        "MACP_AUTH_POLICY_FILE",
+        "MACP_AUTH_ADMIN_ADDR",
+        "MACP_AUTH_AUDIT_DIR",
+    ] {
+        let stderr = Launch::new().set(name, "1").refused();
+        assert!(stderr.contains(name), "{name}: {stderr}");
+    }
+}
+
+#[test]
+fn names_of_the_runtime_are_ignored_and_other_names_are_warned_of() {
+    let service = Launch::ephemeral("ES256")
+        .set("MACP_AUTH_JWKS_URL", "http://127.0.0.1:1/x")
+        .set("MACP_AUTH_JWKS_TTL_SECS", "60")
+        .set("MACP_AUTH_JWKS_JSON", "{}")
+        .set("MACP_AUTH_JWT_ALGS", "RS256")
+        .set("MACP_AUTH_ISUER", "typo")
+        .set("MACP_ALLOW_INSECURE", "1")
+        .start();
+
+    let log = service.log();
+    for quiet in [
+        "MACP_AUTH_JWKS_URL",
+        "MACP_AUTH_JWKS_TTL_SECS",
+        "MACP_AUTH_JWKS_JSON",
+        "MACP_AUTH_JWT_ALGS",
+        "MACP_ALLOW_INSECURE",
+    ] {
+        assert!(!log.contains(quiet), "{quiet}: {log}");
+    }
+    assert!(
+        log.contains("MACP_AUTH_ISUER") && log.contains("MACP_AUTH_ISSUER"),
+        "{log}"
+    );
+}
+
+#[test]
+fn doubtful_but_possible_settings_are_warned_of() {
+    for (name, value, said) in [
+        ("MACP_AUTH_SIGNING_ALG", "ES256", "development"),
+        (
+            "MACP_AUTH_MAX_TTL_SECONDS",
+            "59",
+            "MACP_AUTH_MAX_TTL_SECONDS",
+        ),
+        ("MACP_AUTH_SIGNING_KEY_JSON", RFC7515_A3_KEY, "environment"),
+    ] {
+        let service = Launch::ephemeral("ES256").set(name, value).start();
+        assert!(service.log().contains(said), "{name}: {}", service.log());
+    }
+    let quiet = Launch::ephemeral("ES256")
+        .set("MACP_AUTH_MAX_TTL_SECONDS", "60")
+        .set("MACP_AUTH_DEFAULT_TTL_SECONDS", "60")
+        .start();
+    assert!(
+        !quiet.log().contains("MACP_AUTH_MAX_TTL_SECONDS"),
+        "{}",
+        quiet.log()
+    );
+}
+
+#[test]
+fn an_address_that_others_reach_needs_a_word_of_consent() {
+    for address in ["0.0.0.0", "::", "192.0.2.1"] {
+        let stderr = Launch::new().set("MACP_AUTH_BIND_ADDR", address).refused();
+        assert!(
+            stderr.contains("MACP_AUTH_BIND_ADDR") && stderr.contains("MACP_AUTH_ALLOW_ANONYMOUS"),
+            "{address}: {stderr}"
+        );
+    }
+    let service = Launch::ephemeral("ES256")
+        .set("MACP_AUTH_BIND_ADDR", "0.0.0.0")
+        .set("MACP_AUTH_ALLOW_ANONYMOUS", "1")
+        .start();
+    assert!(
+        service.log().contains("MACP_AUTH_ALLOW_ANONYMOUS"),
+        "{}",
+        service.log()
+    );
+    service.mint(r#"{"sender":"a"}"#);
+}
+
+#[test]
+fn a_software_key_is_forbidden_where_an_hsm_is_required() {
+    let stderr = Launch::new().set("MACP_AUTH_REQUIRE_HSM", "1").refused();
+    assert!(
+        stderr.contains("MACP_AUTH_REQUIRE_HSM"),
+        "ephemeral: {stderr}"
+    );
+    let stderr = Launch::ephemeral("ES256")
+        .set("MACP_AUTH_REQUIRE_HSM", "1")
+        .set("MACP_AUTH_SIGNING_KEY_JSON", RFC7515_A3_KEY)
+        .refused();
+    assert!(stderr.contains("MACP_AUTH_REQUIRE_HSM"), "pinned: {stderr}");
+
+    let hsm = SoftHsm::with_key("ES256");
+    let service = hsm.launch().set("MACP_AUTH_REQUIRE_HSM", "1").start();
+    service.mint(r#"{"sender":"a"}"#);
+}
+
+#[test]
+fn a_token_configured_in_half_or_twice_is_refused() {
+    let hsm = SoftHsm::new();
+    let uri = format!(
+        "pkcs11:token=it-token?module-path={}",
+        hsm.module().display()
+    );
+    let module = hsm.module();
+    let bare = || hsm.bare_launch();
+    let with_module = || bare().set("MACP_AUTH_PKCS11_MODULE", module);
+    for (name, launch, said) in [
+        (
+            "label alone",
+            bare().set("MACP_AUTH_PKCS11_TOKEN_LABEL", "x"),
+            "MACP_AUTH_PKCS11_MODULE",
+        ),
+        (
+            "PIN file alone",
+            bare().set("MACP_AUTH_PKCS11_PIN_FILE", hsm.pin_file()),
+            "MACP_AUTH_PKCS11_MODULE",
+        ),
+        (
+            "key label alone",
+            bare().set("MACP_AUTH_PKCS11_KEY_LABEL", "x"),
+            "MACP_AUTH_PKCS11_MODULE",
+        ),
+        (
+            "sessions alone",
+            bare().set("MACP_AUTH_PKCS11_SESSIONS", "4"),
+            "MACP_AUTH_PKCS11_MODULE",
+        ),
+        (
+            "module alone",
+            with_module(),
+            "MACP_AUTH_PKCS11_TOKEN_LABEL",
+        ),
+        (
+            "module and PIN",
+            with_module().set("MACP_AUTH_PKCS11_PIN_FILE", hsm.pin_file()),
+            "MACP_AUTH_PKCS11_TOKEN_LABEL",
+        ),
+        (
+            "relative module",
+            hsm.launch()
+                .set("MACP_AUTH_PKCS11_MODULE", "libsofthsm2.so"),
+            "MACP_AUTH_PKCS11_MODULE",
+        ),
+        (
+            "empty module",
+            hsm.launch().set("MACP_AUTH_PKCS11_MODULE", ""),
+            "MACP_AUTH_PKCS11_MODULE",
+        ),
+        (
+            "empty label",
+            hsm.launch().set("MACP_AUTH_PKCS11_TOKEN_LABEL", ""),
+            "MACP_AUTH_PKCS11_TOKEN_LABEL",
+        ),
+        (
+            "empty key label",
+            hsm.launch().set("MACP_AUTH_PKCS11_KEY_LABEL", ""),
+            "MACP_AUTH_PKCS11_KEY_LABEL",
+        ),
+        (
+            "empty PIN",
+            hsm.launch()
+                .unset("MACP_AUTH_PKCS11_PIN_FILE")
+                .set("MACP_AUTH_PKCS11_PIN", ""),
+            "MACP_AUTH_PKCS11_PIN",
+        ),
+        (
+            "empty URI",
+            bare().set("MACP_AUTH_PKCS11_URI", ""),
+            "MACP_AUTH_PKCS11_URI",
+        ),
+        (
+            "two PINs",
+            hsm.launch().set("MACP_AUTH_PKCS11_PIN", "1234"),
+            "MACP_AUTH_PKCS11_PIN",
+        ),
+        (
+            "URI and module",
+            hsm.launch().set("MACP_AUTH_PKCS11_URI", &uri),
+            "MACP_AUTH_PKCS11_URI",
+        ),
+        (
+            "a token and a pinned key",
+            hsm.launch()
+                .set("MACP_AUTH_SIGNING_KEY_JSON", RFC7515_A3_KEY),
+            "MACP_AUTH_SIGNING_KEY_JSON",
+        ),
+        (
+            "a token and a bad pinned key",
+            hsm.launch().set("MACP_AUTH_SIGNING_KEY_JSON", RSA_1024_KEY),
+            "MACP_AUTH_SIGNING_KEY_JSON",
+        ),
+        (
+            "two URIs",
+            bare().set("MACP_AUTH_PKCS11_URI", format!("{uri} {uri}")),
+            "MACP_AUTH_PKCS11_URI",
+        ),
+        (
+            "URI without module",
+            bare().set("MACP_AUTH_PKCS11_URI", "pkcs11:token=x"),
+            "MACP_AUTH_PKCS11_URI",
+        ),
+        (
+            "URI without token",
+            bare().set(
+                "MACP_AUTH_PKCS11_URI",
+                format!("pkcs11:?module-path={}", module.display()),
+            ),
+            "MACP_AUTH_PKCS11_URI",
+        ),
+        (
+            "no URI",
+            bare().set("MACP_AUTH_PKCS11_URI", "http://x"),
+            "MACP_AUTH_PKCS11_URI",
+        ),
+        (
+            "PIN command",
+            bare().set(
+                "MACP_AUTH_PKCS11_URI",
+                format!("{uri}&pin-source=%7Ccat%20/etc/passwd"),
+            ),
+            "MACP_AUTH_PKCS11_URI",
+        ),
+        (
+            "sessions 0",
+            hsm.launch().set("MACP_AUTH_PKCS11_SESSIONS", "0"),
+            "MACP_AUTH_PKCS11_SESSIONS",
+        ),
+        (
+            "sessions many",
+            hsm.launch().set("MACP_AUTH_PKCS11_SESSIONS", "many"),
+            "MACP_AUTH_PKCS11_SESSIONS",
+        ),
+    ] {
+        let stderr = launch.refused();
+        assert!(
+            stderr.contains(said),
+            "{name}: {said} is not named: {stderr}"
+        );
+    }
+}
+
+#[test]
+fn a_pin_is_never_shown_whatever_is_wrong_beside_it() {
+    let hsm = SoftHsm::new();
+    let pin = "hunter2-hunter2";
+    let uri = format!("pkcs11:token=x;bad=%zz?pin-value={pin}&module-path=/x.so");
+    for (name, launch) in [
+        (
+            "variable",
+            hsm.bare_launch().set("MACP_AUTH_PKCS11_PIN", pin),
+        ),
+        (
+            "misspelt variable",
+            hsm.bare_launch().set("MACP_AUTH_PKCS11_PINN", pin),
+        ),
+        (
+            "bad URI",
+            hsm.bare_launch().set("MACP_AUTH_PKCS11_URI", uri.as_str()),
+        ),
+        (
+            "several URIs",
+            hsm.bare_launch()
+                .set("MACP_AUTH_PKCS11_URI", format!("{uri} {uri}")),
+        ),
+    ] {
+        let stderr = launch.secret(pin).refused();
+        assert!(stderr.contains("MACP_AUTH_PKCS11_"), "{name}: {stderr}");
+    }
+}

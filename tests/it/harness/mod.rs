@@ -1,0 +1,17 @@
+//! What the subjects share: a service under test, a throw-away token, an HTTP client, and an independent verifier.
+
+pub mod http;
+pub mod jwt;
+mod own_keys;
+pub mod precondition;
+pub mod service;
+pub mod softhsm;
+pub mod vectors;
+pub mod wait;
+
+pub use http::{Answer, Connection};
+pub use jwt::{Jwks, Token};
+pub use own_keys::{private_ec_jwk, private_rsa_jwk};
+pub use service::{Launch, Service};
+pub use softhsm::{KeyPair, SoftHsm};
+pub use wait::until;

@@ -1,0 +1,379 @@
+//! One running service: started with exactly the variables given, stopped when dropped.
+//!
+//! Its log is shown only when the test fails, and no secret that was named may stand in it.
+
+use std::ffi::OsString;
+use std::io::Read;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use super::http::{Answer, Connection};
+use super::jwt::{Jwks, Token};
+use super::precondition::{SERVICE, tools};
+use super::until;
+
+/// Long enough for a machine that does much else; nothing waits for it to pass.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What to start.
+#[derive(Debug, Clone, Default)]
+pub struct Launch {
+    arguments: Vec<String>,
+    variables: Vec<(String, OsString)>,
+    secrets: Vec<String>,
+}
+
+/// A service that listens.
+#[derive(Debug)]
+pub struct Service {
+    child: Child,
+    stdout: Arc<Captured>,
+    stderr: Arc<Captured>,
+    secrets: Vec<String>,
+    port: u16,
+}
+
+/// A command that ended by itself.
+#[derive(Debug)]
+pub struct Refusal {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Launch {
+    pub fn new() -> Self {
+        tools();
+        Self::default()
+    }
+
+    /// A software key of this algorithm.
+    pub fn ephemeral(algorithm: &str) -> Self {
+        Self::new().set("MACP_AUTH_SIGNING_ALG", algorithm)
+    }
+
+    pub fn set(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.variables.retain(|(known, _)| known != name);
+        self.variables.push((name.to_owned(), value.into()));
+        self
+    }
+
+    pub fn unset(mut self, name: &str) -> Self {
+        self.variables.retain(|(known, _)| known != name);
+        self
+    }
+
+    pub fn arguments(mut self, arguments: &[&str]) -> Self {
+        self.arguments = arguments.iter().map(|&text| text.to_owned()).collect();
+        self
+    }
+
+    /// Must never be written to stdout or stderr.
+    pub fn secret(mut self, text: &str) -> Self {
+        self.secrets.push(text.to_owned());
+        self
+    }
+
+    /// Starts the service on a port of the system's choice and waits for its five lines.
+    pub fn start(self) -> Service {
+        let launch = if self.variables.iter().any(|(name, _)| name == "PORT") {
+            self
+        } else {
+            self.set("PORT", "0")
+        };
+        let mut child = launch.command().spawn().unwrap();
+        let stdout = Captured::of(child.stdout.take().unwrap());
+        let stderr = Captured::of(child.stderr.take().unwrap());
+        let mut service = Service {
+            child,
+            stdout,
+            stderr,
+            secrets: launch.secrets,
+            port: 0,
+        };
+        let lines = service.stdout.wait_for(PATIENCE, |text| {
+            let lines: Vec<_> = text.split_inclusive('\n').collect();
+            (lines.len() >= 5).then(|| lines.concat())
+        });
+        let Some(lines) = lines else {
+            panic!("no five start lines; stdout: {:?}", service.stdout.text());
+        };
+        service.port = lines
+            .strip_prefix("[auth-service] listening on port ")
+            .and_then(|rest| rest.lines().next())
+            .and_then(|port| port.parse().ok())
+            .unwrap_or_else(|| panic!("the first line names no port: {lines:?}"));
+        service
+    }
+
+    /// Runs a command to its end.
+    pub fn run(self) -> Refusal {
+        let mut child = self.command().spawn().unwrap();
+        let stdout = Captured::of(child.stdout.take().unwrap());
+        let stderr = Captured::of(child.stderr.take().unwrap());
+        let status = ended(&mut child, PATIENCE).unwrap_or_else(|| {
+            let _ = child.kill();
+            let _ = child.wait();
+            panic!(
+                "did not end by itself; stdout: {:?}, stderr: {:?}",
+                stdout.text(),
+                stderr.text()
+            )
+        });
+        let refusal = Refusal {
+            code: status.code(),
+            stdout: stdout.whole(),
+            stderr: stderr.whole(),
+        };
+        refuse_secrets(&self.secrets, &[&refusal.stdout, &refusal.stderr]);
+        refusal
+    }
+
+    /// Runs a service that must not start, and gives what it says on stderr.
+    pub fn refused(self) -> String {
+        let refusal = self.set("PORT", "0").run();
+        assert_eq!(
+            refusal.code,
+            Some(1),
+            "exit code; stderr: {}",
+            refusal.stderr
+        );
+        assert_eq!(refusal.stdout, "", "stdout of a start failure");
+        assert!(!refusal.stderr.contains("panicked"), "{}", refusal.stderr);
+        refusal.stderr
+    }
+
+    /// As [`Launch::refused`], with a `PORT` of the test's own.
+    pub fn refused_on_its_port(self) -> String {
+        let refusal = self.run();
+        assert_eq!(
+            refusal.code,
+            Some(1),
+            "exit code; stderr: {}",
+            refusal.stderr
+        );
+        assert_eq!(refusal.stdout, "", "stdout of a start failure");
+        refusal.stderr
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(SERVICE);
+        command
+            .args(&self.arguments)
+            .env_clear()
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        for name in ["PATH", "HOME"] {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
+            }
+        }
+        command
+    }
+}
+
+impl Service {
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn connect(&self) -> Connection {
+        Connection::open(self.port)
+    }
+
+    pub fn get(&self, path: &str) -> Answer {
+        self.request("GET", path, &[], b"")
+    }
+
+    /// One request on a connection of its own.
+    pub fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Answer {
+        self.connect().request(method, path, headers, body)
+    }
+
+    /// `POST /tokens` with a JSON body.
+    pub fn post(&self, body: impl AsRef<[u8]>) -> Answer {
+        self.connect().post(body)
+    }
+
+    /// Mints and verifies under the published keys.
+    pub fn mint(&self, body: &str) -> Token {
+        let answer = self.post(body);
+        assert_eq!(answer.status, 200, "{body}: {}", answer.text());
+        let token = answer.json()["token"].as_str().unwrap().to_owned();
+        self.jwks().verify(&token)
+    }
+
+    pub fn jwks(&self) -> Jwks {
+        let answer = self.get("/.well-known/jwks.json");
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        Jwks::parse(&answer.text())
+    }
+
+    pub fn jwks_url(&self) -> String {
+        format!("http://127.0.0.1:{}/.well-known/jwks.json", self.port)
+    }
+
+    /// Until `/readyz` answers 200.
+    pub fn wait_ready(&self) {
+        until("ready to mint", PATIENCE, || {
+            (self.get("/readyz").status == 200).then_some(())
+        });
+    }
+
+    pub fn log(&self) -> String {
+        self.stderr.text()
+    }
+
+    pub fn stdout(&self) -> String {
+        self.stdout.text()
+    }
+
+    pub fn wait_for_stdout(&self, text: &str) {
+        self.stdout
+            .wait_for(PATIENCE, |out| out.contains(text).then_some(()))
+            .unwrap_or_else(|| panic!("stdout never said {text:?}: {}", self.stdout()));
+    }
+
+    /// Sends a signal by name: TERM, INT.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("sh")
+            .args([
+                "-c",
+                "kill -s \"$0\" \"$1\"",
+                name,
+                &self.child.id().to_string(),
+            ])
+            .status()
+            .unwrap();
+        assert!(sent.success());
+    }
+
+    /// The exit status and how long it took to come.
+    pub fn wait_for_exit(&mut self, within: Duration) -> (ExitStatus, Duration) {
+        let since = Instant::now();
+        let status = ended(&mut self.child, within)
+            .unwrap_or_else(|| panic!("still running after {within:?}"));
+        (status, since.elapsed())
+    }
+
+    /// SIGTERM, and the exit status.
+    pub fn terminate(&mut self) -> ExitStatus {
+        self.signal("TERM");
+        self.wait_for_exit(Duration::from_secs(20)).0
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!(
+                "--- stdout of the service\n{}--- its log\n{}---",
+                self.stdout.text(),
+                self.stderr.text()
+            );
+        } else {
+            let (stdout, log) = (self.stdout.whole(), self.stderr.whole());
+            refuse_secrets(&self.secrets, &[&stdout, &log]);
+            assert!(!log.contains("panicked at"), "the service panicked: {log}");
+        }
+    }
+}
+
+fn refuse_secrets(secrets: &[String], outputs: &[&str]) {
+    for secret in secrets {
+        for output in outputs {
+            assert!(
+                !output.contains(secret.as_str()),
+                "the secret {secret:?} was written: {output}"
+            );
+        }
+    }
+}
+
+fn ended(child: &mut Child, within: Duration) -> Option<ExitStatus> {
+    let deadline = Instant::now() + within;
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return Some(status);
+        }
+        if Instant::now() > deadline {
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// What a pipe gave so far.
+#[derive(Debug, Default)]
+struct Captured {
+    state: Mutex<Pipe>,
+    grown: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Pipe {
+    bytes: Vec<u8>,
+    closed: bool,
+}
+
+impl Captured {
+    fn of(mut pipe: impl Read + Send + 'static) -> Arc<Self> {
+        let captured = Arc::new(Self::default());
+        let writer = Arc::clone(&captured);
+        std::thread::spawn(move || {
+            let mut part = [0; 4096];
+            loop {
+                let read = pipe.read(&mut part).unwrap_or(0);
+                let mut state = writer.state.lock().unwrap();
+                state.bytes.extend_from_slice(&part[..read]);
+                state.closed = read == 0;
+                writer.grown.notify_all();
+                if read == 0 {
+                    return;
+                }
+            }
+        });
+        captured
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.state.lock().unwrap().bytes).into_owned()
+    }
+
+    /// After the process has ended: all of it.
+    fn whole(&self) -> String {
+        let state = self.state.lock().unwrap();
+        let (state, _) = self
+            .grown
+            .wait_timeout_while(state, PATIENCE, |pipe| !pipe.closed)
+            .unwrap();
+        String::from_utf8_lossy(&state.bytes).into_owned()
+    }
+
+    /// None: the pipe closed or the time passed before.
+    fn wait_for<T>(&self, within: Duration, look: impl Fn(&str) -> Option<T>) -> Option<T> {
+        let deadline = Instant::now() + within;
+        let mut state = self.state.lock().unwrap();
+        loop {
+            if let Some(found) = look(&String::from_utf8_lossy(&state.bytes)) {
+                return Some(found);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if state.closed || left.is_zero() {
+                return None;
+            }
+            state = self.grown.wait_timeout(state, left).unwrap().0;
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Black-box tests: the real binary, on a port of its own, with a throw-away token where it needs one.
+//!
+//! One file a subject, one binary for all, in parallel. `harness` starts and stops things and speaks HTTP; the subjects
+//! state what the service promises. SoftHSM2, pkcs11-tool and the runtime's verifier must be there: softhsm/test.sh sees to it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::exit,
+    clippy::disallowed_methods,
+    clippy::let_underscore_must_use,
+    clippy::literal_string_with_formatting_args,
+    clippy::too_many_lines,
+    unreachable_pub,
+    reason = "tests may panic, wait and look at the environment; a table is one function; nothing here is a public interface"
+)]
+
+mod harness;
+
+mod backends;
+mod bad_token;
+mod commands;
+mod configuration;
+mod layout;
+mod losing;
+mod pinned;
+mod pkcs11;
+mod properties;
+mod secrecy;
+mod start;
+mod stop;
+mod verifiers;
+mod wire;
