@@ -17,11 +17,20 @@ use std::process::ExitCode;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Environment, Parsed, parse, pin_file};
+use crate::config::{Environment, Parsed, Report, parse, pin_file};
 use crate::jose::Algorithm;
 use crate::keys::label::Instant;
 
 /// What a command sees of the machine.
+use crate::process::close_memory;
+
+const DOCTOR_EXIT_CODES: &str = "\
+Nothing is changed. At most one login; none where the token says that another wrong PIN would lock it.
+
+Exit codes:
+  0  all is well
+  1  something failed
+  2  warnings alone";
 pub struct Outside<'a> {
     pub environment: Environment,
     /// Processor cores this process may use.
@@ -156,8 +165,14 @@ fn print_clap(message: &clap::Error, outside: &mut Outside<'_>) -> io::Result<Ex
 impl Outside<'_> {
     /// The configuration; None after every problem has been written to stderr.
     pub fn configuration(&mut self) -> Option<Parsed> {
-        match parse(&self.environment, &pin_file::read, self.cores) {
-            Ok(parsed) => Some(parsed),
+        match self.parsed() {
+            Ok(parsed) => match close_memory(&parsed.config) {
+                Ok(_) => Some(parsed),
+                Err(stays_open) => {
+                    self.complain(&stays_open);
+                    None
+                }
+            },
             Err(report) => {
                 self.complain(&report);
                 None
@@ -183,6 +198,10 @@ impl Outside<'_> {
             }
         }
     }
+    fn parsed(&self) -> Result<Parsed, Report> {
+        parse(&self.environment, &pin_file::read, self.cores)
+    }
+
 
     /// The exit code of a command that wrote an answer. A reader that left early (`| head`) is told nothing.
     pub fn finish(&mut self, answer: io::Result<ExitCode>) -> ExitCode {
