@@ -9,15 +9,15 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::opened::{NotOpened, Opened};
 use super::{GenerateArguments, ListArguments, Outside, failed};
 use crate::clock::UnixSeconds;
-use crate::config::{KeySelector, KeySource, Pin, PinSource, Pkcs11Config, pin_file};
+use crate::config::{KeySelector, KeySource, Pkcs11Config};
 use crate::jose::JwkSet;
 use crate::keys::label::{Instant, LabelTooLong};
-use crate::keys::pkcs11::discovery::{self, FoundKey, KeyReport, Search};
+use crate::keys::pkcs11::discovery::{FoundKey, KeyReport};
 use crate::keys::pkcs11::generate::{self, NewKey};
-use crate::keys::pkcs11::module::{LoadError, Module};
-use crate::keys::pkcs11::token::{Token, TokenFault};
+use crate::keys::pkcs11::token::TokenFault;
 use crate::keys::{KeyRing, PublishedKey};
 
 /// Why a command did nothing, or not all of it.
@@ -32,11 +32,9 @@ pub enum KeysError {
     )]
     Ephemeral,
     #[error(transparent)]
-    Load(#[from] LoadError),
+    NotOpened(#[from] NotOpened),
     #[error(transparent)]
     Token(#[from] TokenFault),
-    #[error(transparent)]
-    PinFile(#[from] pin_file::PinFileError),
     #[error(
         "the token {token} wants a login before a key can be made. Give --pin-file or set MACP_AUTH_PKCS11_PIN_FILE"
     )]
@@ -149,7 +147,7 @@ fn generated(
         id: creation_id(now),
     };
     generate::generate(&session.token, &new)?;
-    let key = session.read_back(&config, &new)?;
+    let key = read_back(&session, &config, &new)?;
     Ok(describe_new(&session, &new, activate_at, &key, asked.json))
 }
 
@@ -216,76 +214,21 @@ fn pkcs11(source: KeySource) -> Result<Box<Pkcs11Config>, KeysError> {
     }
 }
 
-/// A token opened for one command.
-struct Opened {
-    // Dropped in this order: the session is closed before the module is finalised.
-    token: Token,
-    _module: FinalizedOnDrop,
-    pin: Option<Pin>,
-}
-
-struct FinalizedOnDrop(Arc<Module>);
-
-impl Drop for FinalizedOnDrop {
-    fn drop(&mut self) {
-        if let Err(failure) = self.0.finalize() {
-            tracing::debug!(%failure, "the module did not finalise");
-        }
-    }
-}
-
-impl Opened {
-    fn new(config: &Pkcs11Config) -> Result<Self, KeysError> {
-        let pin = match &config.pin {
-            PinSource::File(path) => Some(pin_file::read(path)?),
-            PinSource::Value(pin) => Some(pin.clone()),
-            PinSource::None => None,
-        };
-        let module = Arc::new(Module::load(&config.module)?);
-        module
-            .initialize()
-            .map_err(|failure| TokenFault::Initialize {
-                module: module.path().display().to_string(),
-                failure,
-            })?;
-        let finalized = FinalizedOnDrop(Arc::clone(&module));
-        Ok(Self {
-            token: Token::connect(&module, &config.token, pin.as_ref())?,
-            _module: finalized,
-            pin,
-        })
-    }
-
-    fn reports(
-        &self,
-        config: &Pkcs11Config,
-        keys: &KeySelector,
-    ) -> Result<Vec<KeyReport>, TokenFault> {
-        let search = Search {
-            keys,
-            policy: config.policy,
-            algorithm: config.algorithm,
-            pin: self.pin.as_ref(),
-        };
-        discovery::find_keys(&self.token, &search)
-    }
-
-    /// The key just made, judged and proved like any other.
-    fn read_back(&self, config: &Pkcs11Config, new: &NewKey) -> Result<FoundKey, KeysError> {
-        let only_this = KeySelector::Fixed {
-            label: Some(new.label.clone()),
-            id: Some(new.id.clone()),
-        };
-        let made = self.reports(config, &only_this)?.into_iter().next();
-        let outcome = made.map_or_else(
-            || Err("it cannot be found again".to_owned()),
-            |report| report.outcome.map_err(|refusal| refusal.to_string()),
-        );
-        outcome.map_err(|reason| KeysError::NotUsable {
-            label: new.label.clone(),
-            reason,
-        })
-    }
+/// The key just made, judged and proved like any other.
+fn read_back(session: &Opened, config: &Pkcs11Config, new: &NewKey) -> Result<FoundKey, KeysError> {
+    let only_this = KeySelector::Fixed {
+        label: Some(new.label.clone()),
+        id: Some(new.id.clone()),
+    };
+    let made = session.reports(config, &only_this)?.into_iter().next();
+    let outcome = made.map_or_else(
+        || Err("it cannot be found again".to_owned()),
+        |report| report.outcome.map_err(|refusal| refusal.to_string()),
+    );
+    outcome.map_err(|reason| KeysError::NotUsable {
+        label: new.label.clone(),
+        reason,
+    })
 }
 
 /// A UUIDv7: it carries the creation time to every replica.

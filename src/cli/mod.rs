@@ -4,8 +4,10 @@
 //! Answers go to stdout, everything else to stderr; a reader that went away is no panic.
 
 mod config;
+mod doctor;
 mod healthcheck;
 pub mod keys;
+mod opened;
 pub mod serve;
 
 use std::ffi::OsString;
@@ -20,8 +22,6 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{Environment, Parsed, Report, parse, pin_file};
 use crate::jose::Algorithm;
 use crate::keys::label::Instant;
-
-/// What a command sees of the machine.
 use crate::process::close_memory;
 
 const DOCTOR_EXIT_CODES: &str = "\
@@ -31,6 +31,8 @@ Exit codes:
   0  all is well
   1  something failed
   2  warnings alone";
+
+/// What a command sees of the machine.
 pub struct Outside<'a> {
     pub environment: Environment,
     /// Processor cores this process may use.
@@ -53,7 +55,7 @@ Configuration comes from the environment: `macp-auth-service config` shows every
 Exit codes:
   0  done; a service that was told to stop, and did
   1  could not start, or the command failed; the reason is on stderr
-  2  the command line is wrong";
+  2  the command line is wrong; from `doctor`: warnings alone";
 
 /// Mints short-lived JWTs for MACP agents with a key that never leaves its PKCS#11 token
 #[derive(Debug, Parser)]
@@ -79,6 +81,9 @@ enum Command {
         /// What to ask, over plain http [default: /healthz on PORT and MACP_AUTH_BIND_ADDR]
         url: Option<String>,
     },
+    /// Check everything that signing needs, and say what to do about what is wrong
+    #[command(after_help = DOCTOR_EXIT_CODES)]
+    Doctor(DoctorArguments),
     /// Show every variable with its default and current value, then all problems; secrets are hidden
     Config(ConfigArguments),
 }
@@ -116,6 +121,17 @@ pub struct GenerateArguments {
     pub json: bool,
 }
 
+/// Arguments of `doctor`.
+#[derive(Debug, Args)]
+struct DoctorArguments {
+    /// How many test signatures to time
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    signatures: u16,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
 /// Arguments of `config`.
 #[derive(Debug, Args)]
 struct ConfigArguments {
@@ -144,6 +160,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, outside: &mut Outside<
         },
         Command::Jwks => keys::jwks(outside),
         Command::Healthcheck { url } => healthcheck::run(outside, url.as_deref()),
+        Command::Doctor(arguments) => doctor::run(outside, &arguments),
         Command::Config(arguments) => {
             let answer = config::run(outside, &arguments);
             outside.finish(answer)
@@ -163,7 +180,8 @@ fn print_clap(message: &clap::Error, outside: &mut Outside<'_>) -> io::Result<Ex
 }
 
 impl Outside<'_> {
-    /// The configuration; None after every problem has been written to stderr.
+    /// The configuration, with the memory of the process closed as it says; None after what is wrong has been written
+    /// to stderr.
     pub fn configuration(&mut self) -> Option<Parsed> {
         match self.parsed() {
             Ok(parsed) => match close_memory(&parsed.config) {
@@ -178,6 +196,10 @@ impl Outside<'_> {
                 None
             }
         }
+    }
+
+    fn parsed(&self) -> Result<Parsed, Report> {
+        parse(&self.environment, &pin_file::read, self.cores)
     }
 
     /// One message on stderr. If nobody reads that either, the exit code has to do.
@@ -198,10 +220,6 @@ impl Outside<'_> {
             }
         }
     }
-    fn parsed(&self) -> Result<Parsed, Report> {
-        parse(&self.environment, &pin_file::read, self.cores)
-    }
-
 
     /// The exit code of a command that wrote an answer. A reader that left early (`| head`) is told nothing.
     pub fn finish(&mut self, answer: io::Result<ExitCode>) -> ExitCode {

@@ -24,6 +24,7 @@ mod backends;
 mod bad_token;
 mod commands;
 mod configuration;
+mod doctor;
 mod layout;
 mod losing;
 mod pinned;

@@ -22,6 +22,7 @@ pub mod session;
 mod shared;
 mod supervisor;
 pub mod token;
+pub mod trial;
 pub mod uri;
 mod watch;
 
@@ -181,7 +182,7 @@ const FRESH: Duration = Duration::from_secs(30);
 const STUCK_EXIT: Duration = Duration::from_secs(120);
 
 /// Why there is nothing to sign with, and what to do.
-fn explain_no_key(token: &Token, config: &Pkcs11Config, reports: &[KeyReport]) -> String {
+pub fn explain_no_key(token: &Token, config: &Pkcs11Config, reports: &[KeyReport]) -> String {
     if !reports.is_empty() {
         let lines: Vec<String> = reports.iter().map(KeyReport::line).collect();
         return format!("no usable key: {}", lines.join(" | "));
