@@ -165,12 +165,13 @@ impl Target {
     fn status(&self, address: SocketAddr, deadline: Deadline) -> io::Result<Option<u16>> {
         let mut stream = TcpStream::connect_timeout(&address, left(deadline)?)?;
         stream.set_write_timeout(Some(left(deadline)?))?;
-        write!(
-            stream,
+        // In one piece: some servers answer, and close, after their first read.
+        let request = format!(
             "GET {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
             self.path,
             self.authority()
-        )?;
+        );
+        stream.write_all(request.as_bytes())?;
         let mut answer = Vec::new();
         let mut part = [0; 64];
         // "HTTP/1.1 200" is all that matters.

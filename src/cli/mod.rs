@@ -242,3 +242,6 @@ impl fmt::Debug for Outside<'_> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

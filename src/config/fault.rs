@@ -74,6 +74,10 @@ pub enum Fault {
         #[source]
         source: tracing_subscriber::filter::ParseError,
     },
+    #[error(
+        "has a space or another character that log filters cannot hold (got {got}). Write it as debug or warn,macp_auth_service=debug"
+    )]
+    LogFilterCharacter { got: Given },
     #[error("is not built yet in this version; unset it")]
     NotBuilt,
     #[error(
@@ -109,7 +113,7 @@ pub enum SourceFault {
 #[derive(Debug, thiserror::Error)]
 pub enum TokenFault {
     #[error(
-        "is not set, but {set} is: half a configuration. Set it to the absolute path of the vendor's module, or set MACP_AUTH_PKCS11_URI; for a software key unset {set}"
+        "is missing beside {set}: half a configuration. Set it to the absolute path of the vendor's module, or set MACP_AUTH_PKCS11_URI; for a software key unset {set}"
     )]
     NoModule { set: String },
     #[error(

@@ -190,8 +190,7 @@ mod tests {
     fn every_variable_is_documented_once() {
         let text = markdown();
         for setting in SETTINGS {
-            let row = format!("\n| `{}` |", setting.name);
-            assert_eq!(text.matches(&row).count(), 1, "{}", setting.name);
+            assert_eq!(text.matches(&row(setting)).count(), 1, "{}", setting.name);
         }
     }
 }

@@ -16,6 +16,9 @@ mod source;
 mod token;
 mod token_uri;
 
+#[cfg(test)]
+mod tests;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -91,6 +94,12 @@ fn read(reader: &mut Reader<'_>, files: &dyn Files, cores: usize) -> Option<Conf
 
 fn log_filter(reader: &mut Reader<'_>) -> Option<String> {
     let text = reader.given(&settings::LOG)?;
+    // tracing-subscriber 0.3.23 cuts a directive with a space before it in the wrong place: it reads another filter, or panics.
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let got = Given(text.to_owned());
+        reader.refuse(settings::LOG.name, Fault::LogFilterCharacter { got });
+        return None;
+    }
     let parsed = tracing_subscriber::EnvFilter::builder()
         .parse(text)
         .map_err(|source| Fault::LogFilter {

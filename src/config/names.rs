@@ -1,11 +1,8 @@
 //! Names under our prefix that are not variables of this version: misspelt, reserved, or of the runtime beside us.
 
-use super::fault::Fault;
+use super::fault::{Fault, printable};
 use super::reader::Reader;
 use super::settings::{NOT_BUILT, OF_THE_RUNTIME, PREFIX, SETTINGS, TOKEN_PREFIX, named};
-
-/// So many letters wrong still count as a slip of the hand.
-const SLIP: usize = 3;
 
 /// Refuses reserved names and unknown names of a token; warns of other unknown ones.
 pub(super) fn check(reader: &mut Reader<'_>) {
@@ -18,28 +15,42 @@ pub(super) fn check(reader: &mut Reader<'_>) {
             reader.refuse(&name, Fault::NotBuilt);
             continue;
         }
-        let of_a_token = name.starts_with(TOKEN_PREFIX);
-        let Some((distance, nearest)) = nearest(&name, of_a_token) else {
+        let Some((distance, nearest)) = nearest(&name) else {
             continue;
         };
-        if of_a_token || (nearest.starts_with(TOKEN_PREFIX) && distance <= SLIP) {
+        let slip = distance <= SLIP.min(subject(&name).len() / 4);
+        if name.starts_with(TOKEN_PREFIX) || (nearest.starts_with(TOKEN_PREFIX) && slip) {
             reader.refuse(&name, Fault::Unknown { nearest });
-        } else {
-            let name = super::fault::printable(&name);
-            reader.warn(if distance <= SLIP {
-                format!("{name} is not known and has no effect. Is {nearest} meant?")
-            } else {
-                format!("{name} is not known and has no effect. Unset it")
-            });
+            continue;
         }
+        let name = printable(&name);
+        reader.warn(if slip {
+            format!("{name} is not known and has no effect. Is {nearest} meant?")
+        } else {
+            format!("{name} is not known and has no effect. Unset it")
+        });
     }
 }
 
-fn nearest(name: &str, of_a_token: bool) -> Option<(usize, &'static str)> {
+/// So many letters wrong may be a slip of the hand, in a name long enough.
+const SLIP: usize = 3;
+
+fn nearest(name: &str) -> Option<(usize, &'static str)> {
     SETTINGS
         .iter()
-        .map(|setting| setting.name)
-        .filter(|known| !of_a_token || known.starts_with(TOKEN_PREFIX))
-        .map(|known| (strsim::damerau_levenshtein(name, known), known))
+        .map(|setting| (distance(name, setting.name), setting.name))
         .min()
+}
+
+/// A wrong prefix before the right words counts as near, too.
+fn distance(name: &str, known: &str) -> usize {
+    let whole = strsim::damerau_levenshtein(name, known);
+    whole.min(strsim::damerau_levenshtein(subject(name), subject(known)))
+}
+
+/// A name without its prefix.
+fn subject(name: &str) -> &str {
+    name.strip_prefix(TOKEN_PREFIX)
+        .or_else(|| name.strip_prefix(PREFIX))
+        .unwrap_or(name)
 }

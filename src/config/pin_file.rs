@@ -18,20 +18,23 @@ const LONGEST_PIN: usize = 1024;
 /// Why a file gives no PIN. Never carries its content.
 #[derive(Debug, thiserror::Error)]
 pub enum PinFileError {
-    #[error("names {}, which cannot be read: {source}. Write the PIN into that file, readable by the user of the service", .path.display())]
+    #[error(
+        "names {path:?}, which cannot be read: {source}. Write the PIN into that file, readable by the user of the service"
+    )]
     Unreadable {
         path: PathBuf,
         #[source]
         source: io::Error,
     },
-    #[error("names {}, which is not a regular file. Give the path of a file that holds the PIN alone", .path.display())]
+    #[error(
+        "names {path:?}, which is not a regular file. Give the path of a file that holds the PIN alone"
+    )]
     NotAFile { path: PathBuf },
     #[error(
-        "names {}, which every user of this machine can use (mode {mode:04o}). Run: chmod o-rwx {} (for a mounted secret: mode 0440)",
-        .path.display(), .path.display()
+        "names {path:?}, which every user of this machine can use (mode {mode:04o}). Run: chmod o-rwx {path:?} (for a mounted secret: mode 0440)"
     )]
     OpenToOthers { path: PathBuf, mode: u32 },
-    #[error("names {}, which holds no PIN: it {defect}", .path.display())]
+    #[error("names {path:?}, which holds no PIN: it {defect}")]
     Defect {
         path: PathBuf,
         #[source]
@@ -168,7 +171,7 @@ mod tests {
         for (name, content, want) in [
             ("empty", &b""[..], PinDefect::Empty),
             ("newline alone", b"\n", PinDefect::Empty),
-            ("zero byte", b"12\034", PinDefect::Nul),
+            ("zero byte", b"12\x0034", PinDefect::Nul),
             ("two lines", b"1234\n5678\n", PinDefect::Lines),
             ("two newlines", b"1234\n\n", PinDefect::Lines),
             ("Latin-1", b"p\xe4ss", PinDefect::NotUtf8),

@@ -5,12 +5,10 @@ use std::path::{Path, PathBuf};
 use super::fault::{Fault, Given, TokenFault};
 use super::pin_file::{self, Files};
 use super::reader::Reader;
-use super::settings::{self, FEWEST_SESSIONS, QUEUE_PER_SESSION, Setting};
-use super::{KeyPolicy, KeySelector, PinSource, Pkcs11Config, TokenSelector, token_uri};
+use super::settings::{self, FEWEST_SESSIONS, Form, QUEUE_PER_SESSION, Setting};
+use super::{KeyPolicy, KeySelector, Pin, PinSource, Pkcs11Config, TokenSelector, token_uri};
 use crate::jose::Algorithm;
 use crate::keys::label::LabelPrefix;
-
-use super::Pin;
 
 /// What a URI can say; the rest comes from variables either way.
 pub(super) struct Place {
@@ -194,13 +192,16 @@ fn keys(reader: &mut Reader<'_>, fixed: Option<KeySelector>) -> Option<KeySelect
 
 fn policy(reader: &mut Reader<'_>) -> Option<KeyPolicy> {
     let setting = &settings::KEY_POLICY;
+    let Form::Choice(choices) = setting.form else {
+        return None;
+    };
     let parsed = match reader.value(setting)? {
         "exclusive" => Ok(KeyPolicy::Exclusive),
         "strict" => Ok(KeyPolicy::Strict),
         "sealed" => Ok(KeyPolicy::Sealed),
         "warn" => Ok(KeyPolicy::Warn),
         other => Err(Fault::Choice {
-            choices: &["exclusive", "strict", "sealed", "warn"],
+            choices,
             got: Given(other.to_owned()),
         }),
     };

@@ -40,14 +40,10 @@ fn assert_waiting(service: &Service, name: &str) {
 
 /// A start that stays up without a usable key, and whose log says all of this.
 fn waits_and_says(service: &Service, name: &str, said: &[&str]) {
-    assert_waiting(service, name);
     for text in said {
-        assert!(
-            service.log().contains(text),
-            "{name}: {text:?} is not said: {}",
-            service.log()
-        );
+        service.must_log(text);
     }
+    assert_waiting(service, name);
 }
 
 #[test]
@@ -301,7 +297,7 @@ fn an_ambiguous_key_is_not_used_and_others_go_on() {
     let service = hsm.launch().start();
     assert_eq!(service.jwks().keys.len(), 1);
     service.mint(MINT);
-    assert!(service.log().contains("CKA_ID 01"), "{}", service.log());
+    service.must_log("CKA_ID 01");
 }
 
 #[test]
@@ -363,11 +359,7 @@ fn policies_judge_what_a_key_says_of_itself() {
             } else {
                 waits_and_says(&service, &shown, &["MACP_AUTH_KEY_POLICY", "macp-jwt"]);
             }
-            assert!(
-                service.log().contains(attribute),
-                "{shown}: {}",
-                service.log()
-            );
+            service.must_log(attribute);
         }
     }
 }
@@ -422,11 +414,7 @@ fn a_foreign_public_key_planted_beside_the_right_one_is_ignored_and_reported() {
     let service = hsm.launch().start();
     assert_eq!(service.jwks().text, before.text);
     service.mint(MINT);
-    assert!(
-        service.log().contains("other public key"),
-        "{}",
-        service.log()
-    );
+    service.must_log("other public key");
 }
 
 #[test]
@@ -463,11 +451,7 @@ fn a_label_whose_instant_is_none_is_reported_and_left_alone() {
     let service = hsm.launch().start();
     assert_eq!(service.jwks().keys.len(), 1);
     service.mint(MINT);
-    assert!(
-        service.log().contains("macp-jwt-20261301T120000Z"),
-        "{}",
-        service.log()
-    );
+    service.must_log("macp-jwt-20261301T120000Z");
 }
 
 #[test]

@@ -189,7 +189,7 @@ fn names_that_are_not_built_yet_are_refused_and_not_ignored() {
 
 #[test]
 fn names_of_the_runtime_are_ignored_and_other_names_are_warned_of() {
-    let service = Launch::ephemeral("ES256")
+    let mut service = Launch::ephemeral("ES256")
         .set("MACP_AUTH_JWKS_URL", "http://127.0.0.1:1/x")
         .set("MACP_AUTH_JWKS_TTL_SECS", "60")
         .set("MACP_AUTH_JWKS_JSON", "{}")
@@ -198,7 +198,7 @@ fn names_of_the_runtime_are_ignored_and_other_names_are_warned_of() {
         .set("MACP_ALLOW_INSECURE", "1")
         .start();
 
-    let log = service.log();
+    let log = service.log_to_its_end();
     for quiet in [
         "MACP_AUTH_JWKS_URL",
         "MACP_AUTH_JWKS_TTL_SECS",
@@ -226,17 +226,14 @@ fn doubtful_but_possible_settings_are_warned_of() {
         ("MACP_AUTH_SIGNING_KEY_JSON", RFC7515_A3_KEY, "environment"),
     ] {
         let service = Launch::ephemeral("ES256").set(name, value).start();
-        assert!(service.log().contains(said), "{name}: {}", service.log());
+        service.must_log(said);
     }
-    let quiet = Launch::ephemeral("ES256")
+    let mut quiet = Launch::ephemeral("ES256")
         .set("MACP_AUTH_MAX_TTL_SECONDS", "60")
         .set("MACP_AUTH_DEFAULT_TTL_SECONDS", "60")
         .start();
-    assert!(
-        !quiet.log().contains("MACP_AUTH_MAX_TTL_SECONDS"),
-        "{}",
-        quiet.log()
-    );
+    let log = quiet.log_to_its_end();
+    assert!(!log.contains("MACP_AUTH_MAX_TTL_SECONDS"), "{log}");
 }
 
 #[test]
@@ -252,11 +249,7 @@ fn an_address_that_others_reach_needs_a_word_of_consent() {
         .set("MACP_AUTH_BIND_ADDR", "0.0.0.0")
         .set("MACP_AUTH_ALLOW_ANONYMOUS", "1")
         .start();
-    assert!(
-        service.log().contains("MACP_AUTH_ALLOW_ANONYMOUS"),
-        "{}",
-        service.log()
-    );
+    service.must_log("MACP_AUTH_ALLOW_ANONYMOUS");
     service.mint(r#"{"sender":"a"}"#);
 }
 

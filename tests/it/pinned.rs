@@ -230,10 +230,7 @@ fn good_keys_of_every_form_sign() {
             assert_ne!(modulus[0], 0, "{name}");
             assert_eq!(token.signature.len(), modulus.len(), "{name}");
         }
-        assert!(
-            service.log().contains("MACP_AUTH_SIGNING_KEY_JSON"),
-            "{name}: no warning"
-        );
+        service.must_log("MACP_AUTH_SIGNING_KEY_JSON");
     }
 }
 

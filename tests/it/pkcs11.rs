@@ -81,11 +81,7 @@ fn the_pin_may_come_from_the_environment_with_a_warning() {
         .start();
 
     service.mint(MINT);
-    assert!(
-        service.log().contains("MACP_AUTH_PKCS11_PIN"),
-        "{}",
-        service.log()
-    );
+    service.must_log("MACP_AUTH_PKCS11_PIN");
 }
 
 #[test]
@@ -166,11 +162,7 @@ fn one_uri_says_it_all() {
     let uri = format!("pkcs11:token={TOKEN}?module-path={module}&pin-value={PIN}");
     let service = hsm.bare_launch().set("MACP_AUTH_PKCS11_URI", uri).start();
     mints_under_its_thumbprint(&service, "ES256", "pin-value");
-    assert!(
-        service.log().contains("pin-value"),
-        "no warning: {}",
-        service.log()
-    );
+    service.must_log("pin-value");
 
     let uri = format!("pkcs11:token={TOKEN}?module-path={module}");
     let beside = hsm
@@ -407,11 +399,7 @@ fn pkcs11_tools_keys_also_decrypt_which_is_a_warning_below_exclusive() {
     for policy in ["strict", "sealed", "warn"] {
         let service = hsm.launch().set("MACP_AUTH_KEY_POLICY", policy).start();
         service.mint(MINT);
-        assert!(
-            service.log().contains("CKA_DECRYPT"),
-            "{policy}: no warning: {}",
-            service.log()
-        );
+        service.must_log("CKA_DECRYPT");
     }
     let ours = SoftHsm::with_key("RS256");
     let service = ours

@@ -8,7 +8,7 @@ const FILTERS: [&str; 2] = ["trace", "trace,hyper=trace,cryptoki=trace"];
 #[test]
 fn at_the_finest_log_level_no_token_and_no_credential_is_written() {
     for filter in FILTERS {
-        let service = Launch::ephemeral("ES256")
+        let mut service = Launch::ephemeral("ES256")
             .set("MACP_AUTH_LOG", filter)
             .start();
         let headers = [
@@ -26,7 +26,7 @@ fn at_the_finest_log_level_no_token_and_no_credential_is_written() {
         );
         assert_eq!(bad.status, 400);
 
-        let log = service.log();
+        let log = service.log_to_its_end();
         let signature = token.rsplit('.').next().unwrap();
         for secret in [
             signature,

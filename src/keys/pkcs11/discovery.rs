@@ -10,18 +10,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use aws_lc_rs::rand;
-use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
+use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 
 use super::ckr::{Class, Failure};
-use super::mechanism::SigningMechanism;
-use super::proof::{self, Claims};
-use super::public::{self, Attributes, PublicKeyUnfit};
-use super::session::{self, KeyHandle};
+use super::proof;
+use super::public::{Attributes, PublicKeyUnfit};
+use super::session::KeyHandle;
 use super::token::{Token, TokenFault};
+use super::{inspect, possession};
 use crate::clock::UnixSeconds;
 use crate::config::{KeyPolicy, KeySelector, Pin};
-use crate::jose::{Algorithm, Jwk, PublicKey, Verifier};
+use crate::jose::{Algorithm, Jwk};
 use crate::keys::PublishedKey;
 use crate::keys::label::LabelMatch;
 
@@ -89,11 +88,12 @@ pub enum Refusal {
     Unreadable(Failure),
 }
 
-struct PrivateObject {
-    object: ObjectHandle,
-    label: String,
-    id: Vec<u8>,
-    active_from: Result<UnixSeconds, Refusal>,
+/// A private object that the selector names.
+pub(super) struct PrivateObject {
+    pub(super) object: ObjectHandle,
+    pub(super) label: String,
+    pub(super) id: Vec<u8>,
+    pub(super) active_from: Result<UnixSeconds, Refusal>,
 }
 
 /// Finds and proves all keys that the selector names.
@@ -110,20 +110,6 @@ pub fn find_keys(token: &Token, search: &Search<'_>) -> Result<Vec<KeyReport>, T
             report(token, search, object, sharing)
         })
         .collect()
-}
-
-/// One more nonce by a key that has been proved, verified under the published key.
-///
-/// # Errors
-/// The token's; [`TokenFault::WrongSignature`] where the signature is not this key's.
-pub fn prove_again(token: &Token, key: &KeyHandle, verifier: &Verifier) -> Result<(), TokenFault> {
-    let message = nonce();
-    let signature = sign_once(token, key, &message).map_err(|failure| token.fault(failure))?;
-    if verifier.accepts(&message, &signature) {
-        return Ok(());
-    }
-    let token = token.label().to_owned();
-    Err(TokenFault::WrongSignature { token })
 }
 
 impl KeyReport {
@@ -246,11 +232,11 @@ fn evaluate(
     active_from: UnixSeconds,
     warnings: &mut Vec<String>,
 ) -> Result<Result<FoundKey, Refusal>, TokenFault> {
-    let kind = match key_type(token, object.object) {
+    let kind = match inspect::key_type(token, object.object) {
         Ok(kind) => kind,
         Err(failure) => return key_or_token(token, failure),
     };
-    let verdict = match claims(token, object.object, kind) {
+    let verdict = match inspect::claims(token, object.object, kind) {
         Ok(claims) => proof::judge(&claims, search.policy),
         Err(failure) => return key_or_token(token, failure),
     };
@@ -259,11 +245,11 @@ fn evaluate(
         let reasons = verdict.refused.join("; ");
         return Ok(Err(Refusal::Policy { reasons }));
     }
-    let candidates = match candidates(token, object, kind)? {
+    let candidates = match inspect::candidates(token, object, kind)? {
         Ok(candidates) => candidates,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    let (handle, public) = match prove(token, search, object, &candidates)? {
+    let (handle, public) = match possession::prove(token, search, object, &candidates)? {
         Ok(proved) => proved,
         Err(refusal) => return Ok(Err(refusal)),
     };
@@ -292,7 +278,10 @@ fn evaluate(
 }
 
 /// A failure that speaks of the key or its attributes is the key's; everything else is the token's.
-fn key_or_token<T>(token: &Token, failure: Failure) -> Result<Result<T, Refusal>, TokenFault> {
+pub(super) fn key_or_token<T>(
+    token: &Token,
+    failure: Failure,
+) -> Result<Result<T, Refusal>, TokenFault> {
     match failure.class() {
         Class::Key | Class::Mechanism | Class::Attribute | Class::AlreadyDone => {
             Ok(Err(Refusal::Unreadable(failure)))
@@ -304,190 +293,4 @@ fn key_or_token<T>(token: &Token, failure: Failure) -> Result<Result<T, Refusal>
         | Class::Pin
         | Class::Permanent => Err(token.fault(failure)),
     }
-}
-
-fn key_type(token: &Token, object: ObjectHandle) -> Result<KeyType, Failure> {
-    let attributes = Attributes::read(token.anchor(), object, &[AttributeType::KeyType])?;
-    Ok(attributes
-        .find(|attribute| match attribute {
-            Attribute::KeyType(kind) => Some(*kind),
-            _ => None,
-        })
-        .unwrap_or(KeyType::GENERIC_SECRET))
-}
-
-fn claims(token: &Token, object: ObjectHandle, kind: KeyType) -> Result<Claims, Failure> {
-    let mut claims = Claims::default();
-    for group in proof::CLAIM_GROUPS {
-        let attributes = Attributes::read(token.anchor(), object, group)?;
-        for attribute in attributes.iter() {
-            let (claim, value) = match attribute {
-                Attribute::Sensitive(value) => (&mut claims.sensitive, value),
-                Attribute::AlwaysSensitive(value) => (&mut claims.always_sensitive, value),
-                Attribute::Extractable(value) => (&mut claims.extractable, value),
-                Attribute::NeverExtractable(value) => (&mut claims.never_extractable, value),
-                Attribute::Local(value) => (&mut claims.local, value),
-                Attribute::Sign(value) => (&mut claims.sign, value),
-                Attribute::Decrypt(value) => (&mut claims.decrypt, value),
-                Attribute::Unwrap(value) => (&mut claims.unwrap, value),
-                Attribute::Derive(value) => (&mut claims.derive, value),
-                _ => continue,
-            };
-            *claim = Some(*value);
-        }
-    }
-    claims.private_value_readable = private_value_readable(token, object, kind);
-    Ok(claims)
-}
-
-/// Tries to take the private value out; what comes is wiped.
-fn private_value_readable(token: &Token, object: ObjectHandle, kind: KeyType) -> bool {
-    let secret = if kind == KeyType::RSA {
-        AttributeType::PrivateExponent
-    } else {
-        AttributeType::Value
-    };
-    let Ok(read) = token.anchor().get_attributes(object, &[secret]) else {
-        return false;
-    };
-    read.into_iter().any(|attribute| match attribute {
-        Attribute::PrivateExponent(mut value) | Attribute::Value(mut value) => {
-            let readable = !value.is_empty();
-            zeroize::Zeroize::zeroize(&mut value);
-            readable
-        }
-        _ => false,
-    })
-}
-
-/// The public keys that may belong to a private object: public objects of its CKA_ID; without any, what the private
-/// object tells of itself.
-fn candidates(
-    token: &Token,
-    private: &PrivateObject,
-    kind: KeyType,
-) -> Result<Result<Vec<PublicKey>, Refusal>, TokenFault> {
-    let mut found: Vec<PublicKey> = Vec::new();
-    let mut unfit = None;
-    let mut objects = public_objects(token, private)?;
-    if objects.is_empty() {
-        objects.push(private.object);
-    }
-    for object in objects {
-        match public::public_key(token.anchor(), object, kind) {
-            Ok(Ok(key)) if found.contains(&key) => {}
-            Ok(Ok(key)) => found.push(key),
-            Ok(Err(PublicKeyUnfit::Missing { .. })) if object == private.object => {
-                unfit = Some(Refusal::NoPublicKey);
-            }
-            Ok(Err(reason)) => unfit = Some(Refusal::Unfit(reason)),
-            Err(failure) if object == private.object => {
-                tracing::debug!(%failure, "a private object tells nothing of its public part");
-                unfit = Some(Refusal::NoPublicKey);
-            }
-            Err(failure) => return key_or_token(token, failure),
-        }
-    }
-    match unfit {
-        Some(refusal) if found.is_empty() => Ok(Err(refusal)),
-        _ => Ok(Ok(found)),
-    }
-}
-
-fn public_objects(token: &Token, private: &PrivateObject) -> Result<Vec<ObjectHandle>, TokenFault> {
-    let paired = if private.id.is_empty() {
-        Attribute::Label(private.label.clone().into_bytes())
-    } else {
-        Attribute::Id(private.id.clone())
-    };
-    token
-        .anchor()
-        .find_objects(&[Attribute::Class(ObjectClass::PUBLIC_KEY), paired])
-        .map_err(|error| token.fault(error.into()))
-}
-
-/// Signs a nonce by each way that may work, until a signature verifies under one of the candidates.
-fn prove(
-    token: &Token,
-    search: &Search<'_>,
-    private: &PrivateObject,
-    candidates: &[PublicKey],
-) -> Result<Result<(KeyHandle, PublicKey), Refusal>, TokenFault> {
-    let Some(algorithm) = candidates.first().map(PublicKey::algorithm) else {
-        return Ok(Err(Refusal::NoPublicKey));
-    };
-    let reauthenticate = match (always_authenticates(token, private.object), search.pin) {
-        (false, _) => None,
-        (true, Some(pin)) => Some(pin.clone()),
-        (true, None) => return Ok(Err(Refusal::WantsPin)),
-    };
-    let message = nonce();
-    let mut tried = Vec::new();
-    let mut signed = false;
-    for mechanism in SigningMechanism::candidates(algorithm) {
-        let handle = KeyHandle {
-            object: private.object,
-            mechanism,
-            reauthenticate: reauthenticate.clone(),
-        };
-        match sign_once(token, &handle, &message) {
-            Ok(signature) => {
-                signed = true;
-                let owner = candidates.iter().find(|key| {
-                    Verifier::new(key).is_ok_and(|verifier| verifier.accepts(&message, &signature))
-                });
-                if let Some(public) = owner {
-                    return Ok(Ok((handle, public.clone())));
-                }
-            }
-            Err(failure) if failure.class() == Class::Token || failure.class() == Class::Login => {
-                return Err(token.fault(failure));
-            }
-            Err(failure) => tried.push(format!("{} {failure}", mechanism.name())),
-        }
-    }
-    if signed {
-        return Ok(Err(Refusal::ForeignPublicKey));
-    }
-    let tried = tried.join("; ");
-    Ok(Err(Refusal::NoMechanism { tried }))
-}
-
-/// On a session of its own, because a failed attempt may leave an operation active; on the anchor where the token has
-/// no second session.
-fn sign_once(
-    token: &Token,
-    key: &KeyHandle,
-    message: &[u8],
-) -> Result<crate::jose::Signature, Failure> {
-    match token.module().open_session(token.slot()) {
-        Ok(fresh) => session::sign(token.module(), &fresh, key, message),
-        Err(failure) if failure.class() == Class::SessionLimit => {
-            session::sign(token.module(), token.anchor(), key, message)
-        }
-        Err(failure) => Err(failure),
-    }
-}
-
-fn always_authenticates(token: &Token, object: ObjectHandle) -> bool {
-    Attributes::read(token.anchor(), object, &[AttributeType::AlwaysAuthenticate])
-        .ok()
-        .and_then(|attributes| {
-            attributes.find(|attribute| match attribute {
-                Attribute::AlwaysAuthenticate(value) => Some(*value),
-                _ => None,
-            })
-        })
-        .unwrap_or(false)
-}
-
-/// A message that nobody can have had signed before.
-pub(super) fn nonce() -> Vec<u8> {
-    let mut message = b"macp-auth-service: proof of possession ".to_vec();
-    let mut random = [0; 32];
-    // Without random bytes the message still proves that the pair belongs together.
-    if rand::fill(&mut random).is_ok() {
-        message.extend_from_slice(&random);
-    }
-    message
 }

@@ -16,6 +16,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::Shutdown;
 use super::discovery::{self, FoundKey, KeyReport, Search};
+use super::possession;
 use super::recovery::{Action, escalate};
 use super::shared::{Event, Live, Shared, Standing, State};
 use super::token::{Token, TokenFault};
@@ -272,7 +273,7 @@ impl Supervisor {
         let (Some((key, handle)), Some(token)) = (pair, guard.as_ref()) else {
             return Err(Down::Stuck);
         };
-        discovery::prove_again(token, handle, key.verifier())?;
+        possession::prove_again(token, handle, key.verifier())?;
         shared.verified();
         Ok(())
     }

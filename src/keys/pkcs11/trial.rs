@@ -5,7 +5,7 @@ use std::time::Duration;
 use cryptoki::session::Session;
 
 use super::ckr::{Class, Failure};
-use super::discovery::nonce;
+use super::possession::nonce;
 use super::session::{self, KeyHandle};
 use super::token::{Token, TokenFault};
 use crate::clock::Stopwatch;

@@ -5,113 +5,16 @@
 //! the query only: in the path they narrow the choice in a way that we cannot follow.
 //! `pin-value` is a secret: only [`Pkcs11Uri::expose`] writes it, and no error shows a value.
 
+mod attribute;
+
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
 use zeroize::Zeroizing;
 
 use Attribute as A;
-
-/// The attributes of RFC 7512, 2.3, in the order in which they are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Attribute {
-    LibraryManufacturer,
-    LibraryDescription,
-    LibraryVersion,
-    SlotManufacturer,
-    SlotDescription,
-    SlotId,
-    Manufacturer,
-    Model,
-    Serial,
-    Token,
-    Id,
-    Object,
-    Type,
-    ModulePath,
-    ModuleName,
-    PinSource,
-    PinValue,
-}
-
-/// The two halves of a URI, before and after the `?`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Half {
-    Path,
-    Query,
-}
-
-const ATTRIBUTES: [Attribute; 17] = [
-    A::LibraryManufacturer,
-    A::LibraryDescription,
-    A::LibraryVersion,
-    A::SlotManufacturer,
-    A::SlotDescription,
-    A::SlotId,
-    A::Manufacturer,
-    A::Model,
-    A::Serial,
-    A::Token,
-    A::Id,
-    A::Object,
-    A::Type,
-    A::ModulePath,
-    A::ModuleName,
-    A::PinSource,
-    A::PinValue,
-];
-
-impl Attribute {
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::LibraryManufacturer => "library-manufacturer",
-            Self::LibraryDescription => "library-description",
-            Self::LibraryVersion => "library-version",
-            Self::SlotManufacturer => "slot-manufacturer",
-            Self::SlotDescription => "slot-description",
-            Self::SlotId => "slot-id",
-            Self::Manufacturer => "manufacturer",
-            Self::Model => "model",
-            Self::Serial => "serial",
-            Self::Token => "token",
-            Self::Id => "id",
-            Self::Object => "object",
-            Self::Type => "type",
-            Self::ModulePath => "module-path",
-            Self::ModuleName => "module-name",
-            Self::PinSource => "pin-source",
-            Self::PinValue => "pin-value",
-        }
-    }
-
-    pub const fn half(self) -> Half {
-        match self {
-            Self::ModulePath | Self::ModuleName | Self::PinSource | Self::PinValue => Half::Query,
-            _ => Half::Path,
-        }
-    }
-
-    fn named(name: &str) -> Option<Self> {
-        ATTRIBUTES
-            .into_iter()
-            .find(|attribute| attribute.name() == name)
-    }
-}
-
-impl fmt::Display for Attribute {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl fmt::Display for Half {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Path => "before the \"?\", separated by \";\"",
-            Self::Query => "after the \"?\", separated by \"&\"",
-        })
-    }
-}
+use attribute::{ATTRIBUTES, nearest};
+pub use attribute::{Attribute, Half};
 
 /// Why a text is no PKCS#11 URI. No variant carries a value of an attribute.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -254,6 +157,13 @@ impl Pkcs11Uri {
         if attribute.half() != half {
             return Err(UriError::Misplaced { attribute });
         }
+        // `token=a&pin-value=1234` is grammatically a label; it is a PIN behind a forgotten "?".
+        if let Some(attribute) = [A::PinValue, A::PinSource]
+            .into_iter()
+            .find(|pin| value.contains(&format!("{pin}=")))
+        {
+            return Err(UriError::Misplaced { attribute });
+        }
         let bytes = decode(attribute, value)?;
         self.insert(attribute, bytes)
     }
@@ -333,21 +243,6 @@ fn is_version(text: &str) -> bool {
     )
 }
 
-fn nearest(name: &str) -> Option<Attribute> {
-    let name = name.to_ascii_lowercase();
-    ATTRIBUTES
-        .into_iter()
-        .map(|attribute| {
-            (
-                strsim::damerau_levenshtein(&name, attribute.name()),
-                attribute,
-            )
-        })
-        .filter(|(distance, _)| *distance <= 3)
-        .min()
-        .map(|(_, attribute)| attribute)
-}
-
 /// pk11-pchar and pk11-qchar of RFC 7512, 2.3, without pct-encoded.
 fn is_plain(half: Half, byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
@@ -383,8 +278,8 @@ fn decode(attribute: Attribute, value: &str) -> Result<Zeroizing<Vec<u8>>, UriEr
 
 fn encode(attribute: Attribute, value: &[u8], out: &mut String) {
     for byte in value {
-        // RFC 7512, 2.3: the whole value of "id" should be percent-encoded.
-        if attribute != A::Id && is_plain(attribute.half(), *byte) {
+        // RFC 7512, 2.3: the whole value of "id" should be percent-encoded. "=" may be; see `read_part`.
+        if attribute != A::Id && *byte != b'=' && is_plain(attribute.half(), *byte) {
             out.push(char::from(*byte));
         } else if write!(out, "%{byte:02X}").is_err() {
             // Writing to a String cannot fail.
@@ -442,7 +337,7 @@ mod tests {
                 "pkcs11:?module-path=/a?b|c",
                 "pkcs11:?module-path=/a?b|c",
             ),
-            ("equals in a value", "pkcs11:token==", "pkcs11:token=="),
+            ("equals in a value", "pkcs11:token==", "pkcs11:token=%3D"),
             ("small hex", "pkcs11:token=%c3%a9", "pkcs11:token=%C3%A9"),
             (
                 "needless escapes",
@@ -469,135 +364,79 @@ mod tests {
         }
     }
 
+    fn assert_refused(rows: &[(&str, UriError)]) {
+        for (text, want) in rows {
+            assert_eq!(Pkcs11Uri::parse(text).err().as_ref(), Some(want), "{text}");
+        }
+    }
+
     #[test]
-    fn what_the_grammar_forbids_is_refused_with_the_attribute_named() {
-        use UriError as E;
-        let unknown = |name: &str, nearest| E::Unknown {
-            name: name.into(),
-            nearest,
+    fn what_is_no_list_of_known_attributes_is_refused() {
+        let no_equals = |half, position| UriError::NoEquals { half, position };
+        let unknown = |name: &str, nearest| {
+            let name = name.to_owned();
+            UriError::Unknown { name, nearest }
         };
-        for (text, want) in [
-            ("", E::Scheme),
-            ("pkcs11", E::Scheme),
-            ("\"pkcs11:token=a\"", E::Scheme),
-            ("pkcs12:token=a", E::Scheme),
-            (
-                "pkcs11:token",
-                E::NoEquals {
-                    half: Half::Path,
-                    position: 1,
-                },
-            ),
-            (
-                "pkcs11:token=a;",
-                E::NoEquals {
-                    half: Half::Path,
-                    position: 2,
-                },
-            ),
-            (
-                "pkcs11:?module-path=/a&b",
-                E::NoEquals {
-                    half: Half::Query,
-                    position: 2,
-                },
-            ),
+        let beside_pin = UriError::UnknownBesidePin {
+            half: Half::Query,
+            position: 1,
+        };
+        assert_refused(&[
+            ("", UriError::Scheme),
+            ("pkcs11", UriError::Scheme),
+            ("\"pkcs11:token=a\"", UriError::Scheme),
+            ("pkcs12:token=a", UriError::Scheme),
+            ("pkcs11:token", no_equals(Half::Path, 1)),
+            ("pkcs11:token=a;", no_equals(Half::Path, 2)),
+            ("pkcs11:?module-path=/a&b", no_equals(Half::Query, 2)),
             ("pkcs11:tokn=a", unknown("tokn", Some(A::Token))),
             ("pkcs11:Token=a", unknown("Token", Some(A::Token))),
             ("pkcs11:x-vendor=a", unknown("x-vendor", None)),
             ("pkcs11:object-type=private", unknown("object-type", None)),
+            ("pkcs11:?pin-souce=/a", beside_pin),
+        ]);
+    }
+
+    #[test]
+    fn an_attribute_stands_once_and_in_its_own_half() {
+        let misplaced = |attribute| UriError::Misplaced { attribute };
+        let duplicate = |attribute| UriError::Duplicate { attribute };
+        assert_refused(&[
+            ("pkcs11:token=a;pin-value=1", misplaced(A::PinValue)),
+            ("pkcs11:?token=a", misplaced(A::Token)),
+            ("pkcs11:token=a&pin-value=1", misplaced(A::PinValue)),
             (
-                "pkcs11:?pin-souce=/a",
-                E::UnknownBesidePin {
-                    half: Half::Query,
-                    position: 1,
-                },
+                "pkcs11:?module-path=/m?pin-source=/p",
+                misplaced(A::PinSource),
             ),
-            (
-                "pkcs11:token=a;pin-value=1234",
-                E::Misplaced {
-                    attribute: A::PinValue,
-                },
-            ),
-            (
-                "pkcs11:?token=a",
-                E::Misplaced {
-                    attribute: A::Token,
-                },
-            ),
-            (
-                "pkcs11:token=a;token=a",
-                E::Duplicate {
-                    attribute: A::Token,
-                },
-            ),
-            ("pkcs11:id=%01;id=%01", E::Duplicate { attribute: A::Id }),
-            (
-                "pkcs11:?pin-value=1&pin-value=1",
-                E::Duplicate {
-                    attribute: A::PinValue,
-                },
-            ),
-            ("pkcs11:?pin-value=1&pin-source=/a", E::TwoPins),
-            (
-                "pkcs11:token=a b",
-                E::Character {
-                    attribute: A::Token,
-                },
-            ),
-            (
-                "pkcs11:token=é",
-                E::Character {
-                    attribute: A::Token,
-                },
-            ),
-            (
-                "pkcs11:token=a/b",
-                E::Character {
-                    attribute: A::Token,
-                },
-            ),
-            (
-                "pkcs11:token=%4",
-                E::Percent {
-                    attribute: A::Token,
-                },
-            ),
-            (
-                "pkcs11:token=%+4",
-                E::Percent {
-                    attribute: A::Token,
-                },
-            ),
-            (
-                "pkcs11:token=%ff",
-                E::NotUtf8 {
-                    attribute: A::Token,
-                },
-            ),
-            (
-                "pkcs11:?pin-value=1%00",
-                E::Nul {
-                    attribute: A::PinValue,
-                },
-            ),
-            (
-                "pkcs11:slot-id=0x1",
-                E::Number {
-                    attribute: A::SlotId,
-                },
-            ),
-            (
-                "pkcs11:slot-id=99999999999999999999",
-                E::Number {
-                    attribute: A::SlotId,
-                },
-            ),
-            ("pkcs11:library-version=3.", E::Version),
-            ("pkcs11:type=key", E::Type),
-        ] {
-            assert_eq!(Pkcs11Uri::parse(text).err(), Some(want), "{text}");
-        }
+            ("pkcs11:token=a;token=a", duplicate(A::Token)),
+            ("pkcs11:id=%01;id=%01", duplicate(A::Id)),
+            ("pkcs11:?pin-value=1&pin-value=1", duplicate(A::PinValue)),
+            ("pkcs11:?pin-value=1&pin-source=/a", UriError::TwoPins),
+        ]);
+    }
+
+    #[test]
+    fn a_value_that_its_attribute_cannot_have_is_refused() {
+        let character = |attribute| UriError::Character { attribute };
+        let percent = |attribute| UriError::Percent { attribute };
+        let not_utf8 = |attribute| UriError::NotUtf8 { attribute };
+        let nul = |attribute| UriError::Nul { attribute };
+        let number = |attribute| UriError::Number { attribute };
+        assert_refused(&[
+            ("pkcs11:token=a b", character(A::Token)),
+            ("pkcs11:token=\u{e9}", character(A::Token)),
+            ("pkcs11:token=a/b", character(A::Token)),
+            ("pkcs11:?module-path=/m;x", character(A::ModulePath)),
+            ("pkcs11:token=%4", percent(A::Token)),
+            ("pkcs11:token=%+4", percent(A::Token)),
+            ("pkcs11:token=%ff", not_utf8(A::Token)),
+            ("pkcs11:?pin-value=1%00", nul(A::PinValue)),
+            ("pkcs11:slot-id=0x1", number(A::SlotId)),
+            ("pkcs11:slot-id=99999999999999999999", number(A::SlotId)),
+            ("pkcs11:library-version=3.", UriError::Version),
+            ("pkcs11:type=key", UriError::Type),
+        ]);
     }
 
     fn any_uri() -> impl Strategy<Value = Pkcs11Uri> {

@@ -229,8 +229,19 @@ impl Service {
         });
     }
 
-    pub fn log(&self) -> String {
-        self.stderr.text()
+    /// Waits for the log to say this: what is written arrives a little later.
+    pub fn must_log(&self, text: &str) {
+        self.stderr
+            .wait_for(Duration::from_secs(10), |log| {
+                log.contains(text).then_some(())
+            })
+            .unwrap_or_else(|| panic!("{text:?} is not said: {}", self.stderr.text()));
+    }
+
+    /// Stops the service; all that it ever logged.
+    pub fn log_to_its_end(&mut self) -> String {
+        self.terminate();
+        self.stderr.whole()
     }
 
     pub fn stdout(&self) -> String {
