@@ -27,6 +27,7 @@ mod configuration;
 mod doctor;
 mod layout;
 mod losing;
+mod memory;
 mod pinned;
 mod pkcs11;
 mod properties;
