@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# softhsm/test.sh [ARGUMENT…]: installs what the tests need, builds the runtime's own verifier, and runs all tests.
+# softhsm/test.sh [ARGUMENT…]: installs what the tests need, builds the runtime's own verifier and the fault-injecting module, and
+# runs all tests.
 # The arguments go to `cargo test`.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -10,6 +11,7 @@ command -v cargo >/dev/null || {
     exit 1
 }
 cd "$here/.."
-# A package of its own, because it builds the runtime's protobuf code: `cargo test` alone would not build it.
-cargo build --locked -p runtime-verifier
-exec cargo test --locked "$@"
+# Packages of their own, which `cargo test` alone would not build: the runtime's verifier with its protobuf code, and the
+# module that injects faults.
+cargo build --locked -p runtime-verifier -p fault-module
+exec cargo test --locked -p macp-auth-service -p fault-module "$@"

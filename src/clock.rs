@@ -71,6 +71,11 @@ impl Deadline {
         self.0.saturating_duration_since(Instant::now())
     }
 
+    /// The instant at which half of what is left has passed.
+    pub fn half_way(self) -> Self {
+        Self::after(self.remaining() / 2)
+    }
+
     /// Whether nothing is left.
     pub fn passed(self) -> bool {
         self.remaining().is_zero()

@@ -22,5 +22,6 @@ pub mod jose;
 pub mod keys;
 pub mod mint;
 pub mod process;
+pub mod state_dir;
 pub mod telemetry;
 pub mod web;

@@ -1,11 +1,10 @@
 //! From a grant to a token: `Grant + now + key -> claims -> SigningInput -> Jwt`.
 //!
-//! The ring is read once and the clock is read once: the same instant chooses the key and stamps `iat` and `exp`.
+//! The clock is read once: the same instant chooses the key and stamps `iat` and `exp`.
 //! Claims stand in the order of the wire contract, numbers are spelled as JavaScript spells them.
 //! Never logs a claim value. Knows nothing of HTTP.
 
 use std::io;
-use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
@@ -15,7 +14,7 @@ use crate::clock::{Deadline, UnixSeconds};
 use crate::config::ClaimSettings;
 use crate::grant::{Grant, Sender};
 use crate::jose::{Jwt, SigningInput};
-use crate::keys::{SignError, Signer};
+use crate::keys::{PublishedKey, SignError, Signer};
 
 /// A token and what the answer says about it.
 #[derive(Debug)]
@@ -29,9 +28,6 @@ pub struct Minted {
 /// Why a grant became no token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MintError {
-    /// No published key signs at this instant.
-    #[error("no key signs at this instant")]
-    NoKey,
     #[error(transparent)]
     Sign(#[from] SignError),
     /// Cannot happen: claims are strings, whole numbers and parsed JSON.
@@ -50,16 +46,11 @@ pub async fn mint(
     now: UnixSeconds,
     deadline: Deadline,
 ) -> Result<Minted, MintError> {
-    let key = signer
-        .ring()
-        .signing_key(now)
-        .map(Arc::clone)
-        .ok_or(MintError::NoKey)?;
     let expires = now.plus(grant.ttl_seconds());
     let claims = claims(&grant, settings, now, expires).map_err(|_| MintError::Claims)?;
 
-    let input = SigningInput::new(key.header(), &claims);
-    let token = signer.sign(&key, input, deadline).await?;
+    let input = |key: &PublishedKey| SigningInput::new(key.header(), &claims);
+    let token = signer.sign(now, input, deadline).await?;
 
     Ok(Minted {
         token,

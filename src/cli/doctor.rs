@@ -1,16 +1,18 @@
 //! `doctor`: looks at everything that signing needs, from the outside in, and says what to do about what is wrong.
 //!
 //! ```text
-//! configuration -> memory -> files -> module -> token (no login yet) -> one login -> keys -> sessions -> signatures -> clock
+//! configuration -> memory -> PIN guard -> each token -> the key that signs -> clock
+//!   files -> module -> slots -> token (no login yet) -> one login -> keys -> sessions -> signatures
 //! ```
 //!
-//! Nothing is changed. The checks run on a thread of their own, because a module may hang: then the check that hangs is
+//! Nothing is changed on a token. The checks run on a thread of their own, because a module may hang: then the check that hangs is
 //! the finding, and the command ends all the same.
 
 mod finding;
 mod judgement;
 mod software;
 mod token;
+mod tokens;
 
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -42,12 +44,17 @@ enum Said {
 struct Enough;
 
 /// To the thread that writes the answer.
-struct Reporter(Sender<Said>);
+struct Reporter {
+    said: Sender<Said>,
+    /// The token whose checks these are, where there are several.
+    token: Option<String>,
+}
 
 /// What the thread that checks is to do, beside the configuration.
 #[derive(Clone, Copy)]
 struct Orders {
     signatures: usize,
+    clear_pin_guard: bool,
     sign_timeout: Duration,
 }
 
@@ -58,6 +65,7 @@ pub(super) fn run(outside: &mut Outside<'_>, arguments: &DoctorArguments) -> Exi
         Some(config) => {
             let orders = Orders {
                 signatures: usize::from(arguments.signatures),
+                clear_pin_guard: arguments.clear_pin_guard,
                 sign_timeout: config.sign_timeout,
             };
             let heard = checks(config.source, orders);
@@ -125,13 +133,13 @@ fn memory(config: &Config) -> Finding {
 /// Starts the checks of the key source; the channel closes after the last.
 fn checks(source: KeySource, orders: Orders) -> Receiver<Said> {
     let (said, heard) = unbounded();
-    let reporter = Reporter(said);
+    let reporter = Reporter::new(said);
     let spawned = std::thread::Builder::new()
         .name("doctor".to_owned())
         .spawn(move || {
             // How far the checks came stands in what they said.
             let (Ok(()) | Err(Enough)) = match source {
-                KeySource::Pkcs11(config) => token::check(&config, orders, &reporter),
+                KeySource::Pkcs11(config) => tokens::check(&config, orders, &reporter),
                 KeySource::Env(key) => software::check(&key, orders, &reporter),
                 KeySource::Ephemeral(algorithm) => {
                     software::check_ephemeral(algorithm, orders, &reporter)
@@ -145,7 +153,7 @@ fn checks(source: KeySource, orders: Orders) -> Receiver<Said> {
             format!("the system gives no thread: {cause}"),
             "Raise the limit of processes of this user (ulimit -u)",
         );
-        Reporter(said).found(finding);
+        Reporter::new(said).found(finding);
         return heard;
     }
     heard
@@ -172,17 +180,29 @@ fn watch(heard: &Receiver<Said>, findings: &mut Findings, patience: Duration) ->
 }
 
 impl Reporter {
+    const fn new(said: Sender<Said>) -> Self {
+        Self { said, token: None }
+    }
+
+    /// The same, for the checks of one of several tokens.
+    fn about(&self, token: String) -> Self {
+        Self {
+            said: self.said.clone(),
+            token: Some(token),
+        }
+    }
+
     fn checking(&self, check: &'static str) {
         self.say(Said::Checking(check));
     }
 
     fn found(&self, finding: Finding) {
-        self.say(Said::Found(finding));
+        self.say(Said::Found(finding.on(self.token.clone())));
     }
 
     fn say(&self, said: Said) {
         // Nobody listens any more after a hang.
-        self.0.send(said).ok();
+        self.said.send(said).ok();
     }
 
     /// The value, or the failure as the last finding.
@@ -226,7 +246,7 @@ mod tests {
     #[test]
     fn a_check_that_hangs_is_the_finding_and_the_command_ends() {
         let (said, heard) = unbounded();
-        let reporter = Reporter(said);
+        let reporter = Reporter::new(said);
         let mut findings = Findings::default();
 
         reporter.found(Finding::ok("module", "loaded"));
@@ -247,7 +267,7 @@ mod tests {
         let (said, heard) = unbounded();
         let mut findings = Findings::default();
 
-        Reporter(said).found(Finding::ok("module", "loaded"));
+        Reporter::new(said).found(Finding::ok("module", "loaded"));
 
         assert!(!watch(&heard, &mut findings, LONGEST_SILENCE));
         assert_eq!(findings.exit_number(), 0);

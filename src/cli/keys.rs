@@ -2,23 +2,25 @@
 //!
 //! Each command opens the module for itself, logs in once, and leaves. Tables for people, JSON for machines.
 
-use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::opened::{NotOpened, Opened};
+use super::key_table::{Row, table};
+use super::opened::Opened;
 use super::{GenerateArguments, ListArguments, Outside, failed};
 use crate::clock::UnixSeconds;
-use crate::config::{KeySelector, KeySource, Pkcs11Config};
+use crate::config::{KeySelector, KeySource, PinSource, Pkcs11Config, TokenConfig, pin_file};
 use crate::jose::JwkSet;
 use crate::keys::label::{Instant, LabelTooLong};
 use crate::keys::pkcs11::discovery::{FoundKey, KeyReport};
 use crate::keys::pkcs11::generate::{self, NewKey};
+use crate::keys::pkcs11::module::LoadError;
 use crate::keys::pkcs11::token::TokenFault;
 use crate::keys::{KeyRing, PublishedKey};
+use crate::state_dir::StateDirError;
 
 /// Why a command did nothing, or not all of it.
 #[derive(Debug, thiserror::Error)]
@@ -32,9 +34,11 @@ pub enum KeysError {
     )]
     Ephemeral,
     #[error(transparent)]
-    NotOpened(#[from] NotOpened),
+    Load(#[from] LoadError),
     #[error(transparent)]
     Token(#[from] TokenFault),
+    #[error(transparent)]
+    PinFile(#[from] pin_file::PinFileError),
     #[error(
         "the token {token} wants a login before a key can be made. Give --pin-file or set MACP_AUTH_PKCS11_PIN_FILE"
     )]
@@ -53,6 +57,12 @@ pub enum KeysError {
     Clock,
     #[error("the key was made ({label}) but the service will not use it: {reason}")]
     NotUsable { label: String, reason: String },
+    #[error(
+        "{made}not on every token: {error}. Make the missing key with --activate-at and the same instant, with a URI of that token alone"
+    )]
+    Partly { made: String, error: Box<Self> },
+    #[error(transparent)]
+    State(#[from] StateDirError),
     #[error("no key to publish on the token. Make one with `keys generate --alg RS256`")]
     NoKey,
 }
@@ -91,64 +101,90 @@ fn source(outside: &mut Outside<'_>, pin_file: Option<&Path>) -> Option<KeySourc
         outside.environment.remove("MACP_AUTH_PKCS11_PIN");
         outside.environment.set("MACP_AUTH_PKCS11_PIN_FILE", path);
     }
-    Some(outside.configuration()?.config.source)
+    let mut source = outside.configuration()?.config.source;
+    if let (KeySource::Pkcs11(config), Some(path)) = (&mut source, pin_file) {
+        for token in &mut config.tokens {
+            token.pin = PinSource::File(path.to_owned());
+        }
+    }
+    Some(source)
 }
 
 fn listed(source: KeySource, as_json: bool, now: UnixSeconds) -> Result<String, KeysError> {
     let config = pkcs11(source)?;
-    let session = Opened::new(&config)?;
-    let reports = session.reports(&config, &config.keys)?;
-    let usable = reports
-        .iter()
-        .filter_map(|report| report.outcome.as_ref().ok());
-    let ring = KeyRing::new(usable.map(|key| Arc::clone(&key.published)).collect(), now);
+    let found = look(&config)?;
+    let ring = KeyRing::new(usable(&found), now);
     let signing = ring.signing_key(now);
-    let rows: Vec<Row> = reports
+    let mut rows: Vec<Row> = found
         .iter()
-        .map(|report| Row::new(report, signing, now))
+        .flat_map(|(token, reports)| reports.iter().map(move |report| (token, report)))
+        .map(|(token, report)| Row::new(token, report, signing, now))
         .collect();
+    rows.sort_by_key(|row| std::cmp::Reverse(row.report.active_from));
     if as_json {
         let keys: Vec<Value> = rows.iter().map(Row::json).collect();
-        return Ok(format!(
-            "{}\n",
-            json!({ "token": session.token.label(), "keys": keys })
-        ));
+        let tokens: Vec<&String> = found.iter().map(|(token, _)| token).collect();
+        return Ok(format!("{}\n", json!({ "tokens": tokens, "keys": keys })));
     }
-    Ok(table(session.token.label(), &rows))
+    let tokens: Vec<&str> = found.iter().map(|(token, _)| token.as_str()).collect();
+    Ok(table(&tokens, &rows))
 }
 
+/// One key on each token, all active from the same instant.
 fn generated(
     source: KeySource,
     asked: &GenerateArguments,
     now: UnixSeconds,
 ) -> Result<String, KeysError> {
     let config = pkcs11(source)?;
-    let KeySelector::Prefix(prefix) = &config.keys else {
-        return Err(KeysError::FixedKey);
-    };
-    let session = Opened::new(&config)?;
-    if session.pin.is_none() && session.token.info().login_required {
-        let token = session.token.label().to_owned();
-        return Err(KeysError::NoPin { token });
-    }
-    let there = session.reports(&config, &config.keys)?;
+    let found = look(&config)?;
+    let labels: Vec<String> = found
+        .iter()
+        .flat_map(|(_, reports)| reports.iter().map(|report| format!("{:?}", report.label)))
+        .collect();
     let activate_at = match asked.activate_at {
         Some(at) => at,
-        None if there.is_empty() => Instant::at(now).ok_or(KeysError::Clock)?,
+        None if labels.is_empty() => Instant::at(now).ok_or(KeysError::Clock)?,
         None => {
-            let labels: Vec<_> = there.iter().map(|key| format!("{:?}", key.label)).collect();
             let labels = labels.join(", ");
             return Err(KeysError::KeyExists { labels });
         }
     };
+    let mut text = String::new();
+    for token in &config.tokens {
+        let made = generate_on(&config, token, asked, activate_at, now);
+        // What was made before is told all the same: it is on its token.
+        text.push_str(&made.map_err(|error| KeysError::Partly {
+            made: text.clone(),
+            error: Box::new(error),
+        })?);
+    }
+    Ok(text)
+}
+
+fn generate_on(
+    config: &Pkcs11Config,
+    on: &TokenConfig,
+    asked: &GenerateArguments,
+    activate_at: Instant,
+    now: UnixSeconds,
+) -> Result<String, KeysError> {
+    let KeySelector::Prefix(prefix) = &on.keys else {
+        return Err(KeysError::FixedKey);
+    };
+    let opened = Opened::new(config, on)?;
+    if !opened.token.logged_in() && opened.token.info().login_required {
+        let token = opened.token.label().to_owned();
+        return Err(KeysError::NoPin { token });
+    }
     let new = NewKey {
         algorithm: asked.algorithm,
         label: prefix.write(activate_at)?,
         id: creation_id(now),
     };
-    generate::generate(&session.token, &new)?;
-    let key = read_back(&session, &config, &new)?;
-    Ok(describe_new(&session, &new, activate_at, &key, asked.json))
+    generate::generate(&opened.token, &new)?;
+    let key = opened.read_back(config, &new)?;
+    Ok(describe_new(&opened, &new, activate_at, &key, asked.json))
 }
 
 fn describe_new(
@@ -187,15 +223,7 @@ fn published(source: KeySource, now: UnixSeconds) -> Result<String, KeysError> {
     let keys = match source {
         KeySource::Ephemeral(_) => return Err(KeysError::Ephemeral),
         KeySource::Env(key) => vec![key.published()],
-        KeySource::Pkcs11(config) => {
-            let session = Opened::new(&config)?;
-            session
-                .reports(&config, &config.keys)?
-                .into_iter()
-                .filter_map(|report| report.outcome.ok())
-                .map(|key| key.published)
-                .collect()
-        }
+        KeySource::Pkcs11(config) => usable(&look(&config)?),
     };
     let ring = KeyRing::new(keys, now);
     if ring.keys().is_empty() {
@@ -214,104 +242,33 @@ fn pkcs11(source: KeySource) -> Result<Box<Pkcs11Config>, KeysError> {
     }
 }
 
-/// The key just made, judged and proved like any other.
-fn read_back(session: &Opened, config: &Pkcs11Config, new: &NewKey) -> Result<FoundKey, KeysError> {
-    let only_this = KeySelector::Fixed {
-        label: Some(new.label.clone()),
-        id: Some(new.id.clone()),
-    };
-    let made = session.reports(config, &only_this)?.into_iter().next();
-    let outcome = made.map_or_else(
-        || Err("it cannot be found again".to_owned()),
-        |report| report.outcome.map_err(|refusal| refusal.to_string()),
-    );
-    outcome.map_err(|reason| KeysError::NotUsable {
-        label: new.label.clone(),
-        reason,
-    })
+/// The keys on each token, by its label. Tokens are opened one after the other: they may share a module.
+fn look(config: &Pkcs11Config) -> Result<Vec<(String, Vec<KeyReport>)>, KeysError> {
+    let tokens = config.tokens.iter();
+    tokens
+        .map(|on| {
+            let opened = Opened::new(config, on)?;
+            let reports = opened.reports(config, &on.keys)?;
+            Ok((opened.token.label().to_owned(), reports))
+        })
+        .collect()
+}
+
+/// What the service would publish; replicas once.
+fn usable(found: &[(String, Vec<KeyReport>)]) -> Vec<Arc<PublishedKey>> {
+    let mut keys: Vec<Arc<PublishedKey>> = Vec::new();
+    for report in found.iter().flat_map(|(_, reports)| reports) {
+        if let Ok(key) = &report.outcome
+            && !keys.iter().any(|known| known.kid() == key.published.kid())
+        {
+            keys.push(Arc::clone(&key.published));
+        }
+    }
+    keys
 }
 
 /// A UUIDv7: it carries the creation time to every replica.
 fn creation_id(now: UnixSeconds) -> Vec<u8> {
     let stamp = uuid::Timestamp::from_unix(uuid::NoContext, now.get(), 0);
     uuid::Uuid::new_v7(stamp).into_bytes().to_vec()
-}
-
-/// One key, for both outputs.
-struct Row<'a> {
-    report: &'a KeyReport,
-    state: &'static str,
-}
-
-impl<'a> Row<'a> {
-    fn new(report: &'a KeyReport, signing: Option<&Arc<PublishedKey>>, now: UnixSeconds) -> Self {
-        let state = match &report.outcome {
-            Err(_) => "refused",
-            Ok(key) if signing.is_some_and(|signing| signing.kid() == key.published.kid()) => {
-                "signing"
-            }
-            Ok(key) if key.published.active_from() > now => "waiting",
-            Ok(_) => "published",
-        };
-        Self { report, state }
-    }
-
-    fn active_from(&self) -> String {
-        match self.report.active_from {
-            None => "-".to_owned(),
-            Some(UnixSeconds::EVER) => "ever".to_owned(),
-            Some(at) => at.rfc3339(),
-        }
-    }
-
-    fn json(&self) -> Value {
-        let key = self.report.outcome.as_ref().ok();
-        let refusal = self.report.outcome.as_ref().err();
-        json!({
-            "label": self.report.label,
-            "id": hex::encode(&self.report.id),
-            "state": self.state,
-            "kid": key.map(|key| key.published.kid().as_str()),
-            "algorithm": key.map(|key| key.published.algorithm().name()),
-            "mechanism": key.map(|key| key.handle.mechanism.name()),
-            "active_from": self.report.active_from.filter(|at| *at != UnixSeconds::EVER).map(UnixSeconds::rfc3339),
-            "refused": refusal.map(ToString::to_string),
-            "warnings": self.report.warnings,
-        })
-    }
-}
-
-fn table(token: &str, rows: &[Row<'_>]) -> String {
-    if rows.is_empty() {
-        return format!("token {token}: no key. Make one with `keys generate --alg RS256`\n");
-    }
-    let mut text = format!(
-        "token {token}\n{:<9}  {:<5}  {:<20}  {:<32}  {:<43}  CKA_ID\n",
-        "STATE", "ALG", "SIGNS FROM", "LABEL", "KID"
-    );
-    for row in rows {
-        let key = row.report.outcome.as_ref().ok();
-        // Writing to a String does not fail.
-        writeln!(
-            text,
-            "{:<9}  {:<5}  {:<20}  {:<32}  {:<43}  {}",
-            row.state,
-            key.map_or("-", |key| key.published.algorithm().name()),
-            row.active_from(),
-            row.report.label,
-            key.map_or("-", |key| key.published.kid().as_str()),
-            hex::encode(&row.report.id),
-        )
-        .ok();
-    }
-    for row in rows {
-        let label = &row.report.label;
-        if let Err(refusal) = &row.report.outcome {
-            writeln!(text, "refused: {label:?}: {refusal}").ok();
-        }
-        for warning in &row.report.warnings {
-            writeln!(text, "warning: {label:?}: {warning}").ok();
-        }
-    }
-    text
 }

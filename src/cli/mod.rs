@@ -6,6 +6,7 @@
 mod config;
 mod doctor;
 mod healthcheck;
+mod key_table;
 pub mod keys;
 mod opened;
 pub mod serve;
@@ -25,7 +26,8 @@ use crate::keys::label::Instant;
 use crate::process::close_memory;
 
 const DOCTOR_EXIT_CODES: &str = "\
-Nothing is changed. At most one login; none where the token says that another wrong PIN would lock it.
+Nothing is changed on a token. At most one login each; none where the token says that another wrong PIN would lock it, and
+none with a PIN that was refused before, unless --clear-pin-guard says so.
 
 Exit codes:
   0  all is well
@@ -55,7 +57,8 @@ Configuration comes from the environment: `macp-auth-service config` shows every
 Exit codes:
   0  done; a service that was told to stop, and did
   1  could not start, or the command failed; the reason is on stderr
-  2  the command line is wrong; from `doctor`: warnings alone";
+  2  the command line is wrong; from `doctor`: warnings alone
+  75 no token signs, and a call into its PKCS#11 module does not come back: start again";
 
 /// Mints short-lived JWTs for MACP agents with a key that never leaves its PKCS#11 token
 #[derive(Debug, Parser)]
@@ -127,6 +130,9 @@ struct DoctorArguments {
     /// How many test signatures to time
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     signatures: u16,
+    /// Forget which PINs were refused, and log in even where one more wrong PIN locks the token
+    #[arg(long)]
+    clear_pin_guard: bool,
     /// Print JSON instead of a table
     #[arg(long)]
     json: bool,

@@ -1,40 +1,36 @@
-//! A token opened for one command: PIN read, module initialised, logged in; and left as it was found.
+//! A token opened for one command: module, login, keys; closed and finalised when dropped.
 
 use std::sync::Arc;
 
-use crate::config::{KeySelector, Pin, PinFileError, PinSource, Pkcs11Config, pin_file};
-use crate::keys::pkcs11::discovery::{self, KeyReport, Search};
-use crate::keys::pkcs11::module::{LoadError, Module};
+use super::keys::KeysError;
+use crate::config::{
+    KeySelector, Pin, PinFileError, PinSource, Pkcs11Config, TokenConfig, pin_file,
+};
+use crate::keys::pkcs11::discovery::{self, FoundKey, KeyReport, Search};
+use crate::keys::pkcs11::generate::NewKey;
+use crate::keys::pkcs11::module::Module;
+use crate::keys::pkcs11::pin_guard::PinGuard;
 use crate::keys::pkcs11::token::{Token, TokenFault};
+use crate::state_dir::{StateDir, StateDirError};
 
-/// Why there is no token to work with.
-#[derive(Debug, thiserror::Error)]
-pub enum NotOpened {
-    #[error(transparent)]
-    PinFile(#[from] PinFileError),
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    #[error(transparent)]
-    Token(#[from] TokenFault),
-}
-
-/// A token, logged in where a PIN is configured.
+/// A token opened for one command.
 pub(super) struct Opened {
     // Dropped in this order: the session is closed before the module is finalised.
     pub(super) token: Token,
     _module: Running,
-    pub(super) pin: Option<Pin>,
+    pin: Option<Pin>,
 }
 
 /// An initialised module, finalised when dropped.
 pub(super) struct Running(Arc<Module>);
 
 impl Opened {
-    pub(super) fn new(config: &Pkcs11Config) -> Result<Self, NotOpened> {
-        let pin = pin(&config.pin)?;
-        let running = Running::start(Module::load(&config.module)?)?;
+    pub(super) fn new(config: &Pkcs11Config, on: &TokenConfig) -> Result<Self, KeysError> {
+        let guard = PinGuard::new(state_directory(config)?);
+        let pin = pin(&on.pin)?;
+        let running = Running::start(Module::load(&on.module)?)?;
         Ok(Self {
-            token: Token::connect(running.module(), &config.token, pin.as_ref())?,
+            token: Token::connect(running.module(), &on.token, pin.as_ref(), &guard)?,
             _module: running,
             pin,
         })
@@ -46,6 +42,27 @@ impl Opened {
         keys: &KeySelector,
     ) -> Result<Vec<KeyReport>, TokenFault> {
         find_keys(&self.token, config, keys, self.pin.as_ref())
+    }
+
+    /// The key just made, judged and proved like any other.
+    pub(super) fn read_back(
+        &self,
+        config: &Pkcs11Config,
+        new: &NewKey,
+    ) -> Result<FoundKey, KeysError> {
+        let only_this = KeySelector::Fixed {
+            label: Some(new.label.clone()),
+            id: Some(new.id.clone()),
+        };
+        let made = self.reports(config, &only_this)?.into_iter().next();
+        let outcome = made.map_or_else(
+            || Err("it cannot be found again".to_owned()),
+            |report| report.outcome.map_err(|refusal| refusal.to_string()),
+        );
+        outcome.map_err(|reason| KeysError::NotUsable {
+            label: new.label.clone(),
+            reason,
+        })
     }
 }
 
@@ -71,6 +88,12 @@ impl Drop for Running {
             tracing::debug!(%failure, "the module did not finalise");
         }
     }
+}
+
+/// Where refused PINs are remembered.
+pub(super) fn state_directory(config: &Pkcs11Config) -> Result<Option<StateDir>, StateDirError> {
+    let directory = config.state_dir.as_deref();
+    directory.map(StateDir::open).transpose()
 }
 
 /// The configured PIN, as it is now.

@@ -130,20 +130,20 @@ pub enum TokenFault {
     TooLong { length: usize, most: usize },
     #[error("is set beside MACP_AUTH_PKCS11_URI, which says the same. Unset one of the two")]
     BesideUri,
-    #[error("holds several URIs; several tokens are not built yet. Give one")]
-    SeveralUris,
+    #[error("names the same token twice. Give each token one URI")]
+    SameTokenTwice,
+    #[error(
+        "names several tokens, and MACP_AUTH_STATE_DIR is not set: without a memory this instance could not tell a token that is away from one that lost its keys. Set it to a directory of this service's own"
+    )]
+    SeveralWithoutState,
+    #[error("is not an absolute path (got {got}). Write it from the root: /…")]
+    RelativeStateDir { got: Given },
     #[error("{0}")]
     Uri(#[from] UriError),
     #[error("{0}")]
     UnusableUri(#[from] UnusableUri),
     #[error("is set, and so is MACP_AUTH_PKCS11_PIN_FILE: two PINs. Keep the file")]
     TwoPins,
-    #[error("is set, but MACP_AUTH_PKCS11_URI brings a PIN of its own. Unset one of the two")]
-    PinBesideUri,
-    #[error(
-        "is set, but object or id in MACP_AUTH_PKCS11_URI selects one fixed key. Unset one of the two"
-    )]
-    LabelBesideUri,
     #[error("{0}")]
     PinFile(#[from] PinFileError),
     #[error("{0}")]

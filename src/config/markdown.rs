@@ -116,7 +116,7 @@ Both at once, or half a token, is a problem:
 
 * a token needs a module: `MACP_AUTH_PKCS11_MODULE`, or `module-path` in `MACP_AUTH_PKCS11_URI`;
 * a module needs a token: `MACP_AUTH_PKCS11_TOKEN_LABEL` or `MACP_AUTH_PKCS11_TOKEN_SERIAL`, even if it shows one token only;
-* one PIN: `MACP_AUTH_PKCS11_PIN_FILE`, or `MACP_AUTH_PKCS11_PIN`, or one in the URI.
+* one PIN: `MACP_AUTH_PKCS11_PIN_FILE`, or `MACP_AUTH_PKCS11_PIN`, or one in a URI.
 
 `MACP_AUTH_REQUIRE_HSM=1` refuses both software sources, whatever else is set.
 
@@ -127,7 +127,9 @@ several lines, or one that is not UTF-8 stops the start: a login with a wrong PI
 const URI: &str = "
 ## `MACP_AUTH_PKCS11_URI`
 
-One PKCS#11 URI as RFC 7512 defines it, instead of module, label and serial:
+PKCS#11 URIs as RFC 7512 defines them, instead of module, label and serial. Several, separated by spaces, are several
+tokens: replicas of one key share the load, other keys stand by. The PIN file and the label prefix of the variables serve
+the URIs that bring none of their own.
 
     pkcs11:token=macp;serial=0123456789abcdef?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=file:/run/secrets/pin
 

@@ -158,20 +158,31 @@ pub enum KeySource {
     Pkcs11(Box<Pkcs11Config>),
 }
 
-/// One token and the keys on it.
+/// The tokens that sign, and what holds for all of them.
 #[derive(Debug, Clone)]
 pub struct Pkcs11Config {
+    /// At least one.
+    pub tokens: Vec<TokenConfig>,
+    /// Only keys of this algorithm sign; the others are published. None: all.
+    pub algorithm: Option<Algorithm>,
+    pub policy: KeyPolicy,
+    /// Signing threads a token, each with a session of its own.
+    pub sessions: usize,
+    /// Mints that may wait for a session of one token.
+    pub queue_length: usize,
+    /// What is remembered across restarts: the last JWKS, refused PINs.
+    pub state_dir: Option<PathBuf>,
+    /// How long stuck calls may last while no token signs, before the process leaves.
+    pub stuck_exit: Duration,
+}
+
+/// One token and the keys on it.
+#[derive(Debug, Clone)]
+pub struct TokenConfig {
     pub module: PathBuf,
     pub token: TokenSelector,
     pub keys: KeySelector,
     pub pin: PinSource,
-    /// Only keys of this algorithm sign; the others are published. None: all.
-    pub algorithm: Option<Algorithm>,
-    pub policy: KeyPolicy,
-    /// Signing threads, each with a session of its own.
-    pub sessions: usize,
-    /// Mints that may wait for a session.
-    pub queue_length: usize,
 }
 
 /// Which token: everything stated must match, and exactly one token may.
@@ -185,6 +196,24 @@ pub struct TokenSelector {
     pub model: Option<String>,
     /// Of a URI only.
     pub slot_id: Option<u64>,
+}
+
+impl TokenSelector {
+    /// `label "macp", serial "0123"`: for messages.
+    pub fn describe(&self) -> String {
+        let named = [
+            ("label", &self.label),
+            ("serial", &self.serial),
+            ("manufacturer", &self.manufacturer),
+            ("model", &self.model),
+        ];
+        let named = named.iter().filter_map(|(name, value)| {
+            let value = value.as_ref()?;
+            Some(format!("{name} {value:?}"))
+        });
+        let slot = self.slot_id.map(|id| format!("slot {id}"));
+        named.chain(slot).collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// Which keys on the token.

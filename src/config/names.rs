@@ -35,7 +35,9 @@ pub(super) fn check(reader: &mut Reader<'_>) {
 /// So many letters wrong may be a slip of the hand, in a name long enough.
 const SLIP: usize = 3;
 
+/// Letter case never makes a name another one.
 fn nearest(name: &str) -> Option<(usize, &'static str)> {
+    let name = &name.to_uppercase();
     SETTINGS
         .iter()
         .map(|setting| (distance(name, setting.name), setting.name))

@@ -67,7 +67,7 @@ pub const OF_THE_RUNTIME: [&str; 4] = [
 ];
 
 /// Names that are reserved. A start error: a policy that is silently ignored is worse than none.
-pub const NOT_BUILT: [&str; 20] = [
+pub const NOT_BUILT: [&str; 18] = [
     "MACP_AUTH_ACTIVATE_AFTER_CONVERGENCE",
     "MACP_AUTH_ADMIN_ADDR",
     "MACP_AUTH_AUDIT_DIR",
@@ -81,8 +81,6 @@ pub const NOT_BUILT: [&str; 20] = [
     "MACP_AUTH_REVOKED_KIDS",
     "MACP_AUTH_REVOKED_KIDS_FILE",
     "MACP_AUTH_ROTATION_UNSAFE",
-    "MACP_AUTH_STATE_DIR",
-    "MACP_AUTH_STUCK_EXIT_SECONDS",
     "MACP_AUTH_TLS_CERT_FILE",
     "MACP_AUTH_TLS_CLIENT_CA_FILE",
     "MACP_AUTH_TLS_KEY_FILE",
@@ -166,13 +164,18 @@ settings! {
     PIN = Hsm "MACP_AUTH_PKCS11_PIN", Nothing, Form::Text, secret:
         "The user PIN itself. The file is better: other programs can read an environment. With neither, the service does not log in.";
     URI = Hsm "MACP_AUTH_PKCS11_URI", Nothing, Form::Uri, shown:
-        "One PKCS#11 URI (RFC 7512), instead of module, label and serial. See below.";
+        "PKCS#11 URIs (RFC 7512), instead of module, label and serial: one, or several separated by spaces, a token each. See below.";
     SESSIONS = Hsm "MACP_AUTH_PKCS11_SESSIONS", Described("processor cores, at least 2"), number(1, 256, "each is a thread and a session of the token"), shown:
         "Signing threads, each with a session of its own. Fewer are used where the token allows fewer.";
     QUEUE_LENGTH = Hsm "MACP_AUTH_QUEUE_LENGTH", Described("64 per session"), number(1, 65_536, "those at its end would only wait for their deadline"), shown:
         "Mints that may wait for a signing thread. More are refused at once with 503.";
     KEY_POLICY = Hsm "MACP_AUTH_KEY_POLICY", Value("strict"), Form::Choice(&["exclusive", "strict", "sealed", "warn"]), shown:
         "What a key must prove before it signs. `strict`: made on the token and never exportable. `exclusive`: strict, and good for signing alone. `sealed`: not exportable now (keys restored from a backup). `warn`: nothing, the findings are logged.";
+
+    STATE_DIR = Hsm "MACP_AUTH_STATE_DIR", Nothing, Form::Path, shown:
+        "Directory of this service's own (mode 0700): the last good JWKS, served while the HSM is away at a start, and the PINs that were refused. Needed with several tokens.";
+    STUCK_EXIT_SECONDS = Hsm "MACP_AUTH_STUCK_EXIT_SECONDS", Value("120"), number(1, 86_400, "nothing would start the service afresh for more than a day"), shown:
+        "With calls that hang and no token that signs for this long, the process leaves with exit code 75, to be started afresh.";
 
     SIGN_TIMEOUT_MS = Signing "MACP_AUTH_SIGN_TIMEOUT_MS", Value("3000"), number(1, 3500, "clients give up after 5 seconds, and a refusal must reach them before"), shown:
         "Longest wait for one mint, queueing and retries included. Then 503.";

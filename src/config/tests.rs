@@ -51,8 +51,13 @@ fn token(rows: &[(&str, &str)]) -> Pkcs11Config {
     }
 }
 
-fn of_uri(uri: &str) -> Pkcs11Config {
-    token(&[(URI, uri)])
+fn only_token(rows: &[(&str, &str)]) -> TokenConfig {
+    let [only] = <[TokenConfig; 1]>::try_from(token(rows).tokens).unwrap();
+    only
+}
+
+fn of_uri(uri: &str) -> TokenConfig {
+    only_token(&[(URI, uri)])
 }
 
 /// Exactly this one problem.
@@ -412,13 +417,13 @@ fn one_pin_comes_from_one_place() {
             |fault| matches!(fault, Fault::Token(TokenFault::Pin(PinDefect::Lines))),
         ),
     ]);
-    assert!(matches!(token(&[MODULE, LABEL]).pin, PinSource::None));
+    assert!(matches!(only_token(&[MODULE, LABEL]).pin, PinSource::None));
     assert!(matches!(
-        token(&[MODULE, LABEL, (file, "/pin")]).pin,
+        only_token(&[MODULE, LABEL, (file, "/pin")]).pin,
         PinSource::File(path) if path == Path::new("/pin")
     ));
     assert!(matches!(
-        token(&[MODULE, LABEL, (pin, "1234-secret")]).pin,
+        only_token(&[MODULE, LABEL, (pin, "1234-secret")]).pin,
         PinSource::Value(pin) if pin.expose() == "1234-secret"
     ));
 }
@@ -557,40 +562,67 @@ fn a_uri_that_leaves_the_choice_open_is_refused() {
     }
 }
 
+const TWO: &str =
+    "pkcs11:token=a?module-path=/m&pin-value=own\n pkcs11:token=b;object=k?module-path=/m";
+
+#[test]
+fn several_uris_are_several_tokens_and_the_variables_serve_those_without() {
+    let tokens = token(&[
+        (URI, TWO),
+        ("MACP_AUTH_STATE_DIR", "/state"),
+        ("MACP_AUTH_PKCS11_PIN_FILE", "/pin"),
+    ])
+    .tokens;
+
+    assert!(matches!(&tokens[0].pin, PinSource::Value(pin) if pin.expose() == "own"));
+    assert!(matches!(&tokens[1].pin, PinSource::File(path) if path == Path::new("/pin")));
+    assert!(matches!(tokens[0].keys, KeySelector::Prefix(_)));
+    assert!(matches!(tokens[1].keys, KeySelector::Fixed { .. }));
+    assert_eq!(tokens.len(), 2);
+}
+
 #[test]
 fn a_uri_stands_alone() {
     const GOOD: &str = "pkcs11:token=a?module-path=/m";
-    const KEY: &str = "pkcs11:token=a;object=k?module-path=/m&pin-value=1";
     let beside: fn(&Fault) -> bool = |fault| matches!(fault, Fault::Token(TokenFault::BesideUri));
-    let pin: fn(&Fault) -> bool = |fault| matches!(fault, Fault::Token(TokenFault::PinBesideUri));
     let serial = "MACP_AUTH_PKCS11_TOKEN_SERIAL";
-    let pin_file = "MACP_AUTH_PKCS11_PIN_FILE";
-    let key_label = "MACP_AUTH_PKCS11_KEY_LABEL";
     assert_refused(&[
         ("module", &[(URI, GOOD), MODULE], MODULE.0, beside),
         ("label", &[(URI, GOOD), LABEL], LABEL.0, beside),
         ("serial", &[(URI, GOOD), (serial, "1")], serial, beside),
-        ("PIN file", &[(URI, KEY), (pin_file, "/pin")], pin_file, pin),
+        ("two URIs without a memory", &[(URI, TWO)], URI, |fault| {
+            matches!(fault, Fault::Token(TokenFault::SeveralWithoutState))
+        }),
         (
-            "key label",
-            &[(URI, KEY), (key_label, "k")],
-            key_label,
-            |fault| matches!(fault, Fault::Token(TokenFault::LabelBesideUri)),
+            "one token twice",
+            &[
+                (
+                    URI,
+                    "pkcs11:token=a?module-path=/m pkcs11:token=a;object=k?module-path=/m",
+                ),
+                ("MACP_AUTH_STATE_DIR", "/state"),
+            ],
+            URI,
+            |fault| matches!(fault, Fault::Token(TokenFault::SameTokenTwice)),
         ),
         (
-            "two URIs",
-            &[(
-                URI,
-                "pkcs11:token=a?module-path=/m\npkcs11:token=b?module-path=/m",
-            )],
-            URI,
-            |fault| matches!(fault, Fault::Token(TokenFault::SeveralUris)),
+            "a state directory that is no place",
+            &[(URI, GOOD), ("MACP_AUTH_STATE_DIR", "state")],
+            "MACP_AUTH_STATE_DIR",
+            |fault| matches!(fault, Fault::Token(TokenFault::RelativeStateDir { .. })),
         ),
         ("no URI", &[(URI, "token=a")], URI, |fault| {
             matches!(fault, Fault::Token(TokenFault::Uri(UriError::Scheme)))
         }),
     ]);
-    assert!(parsed(&[(URI, GOOD), (pin_file, "/pin"), (key_label, "k")]).is_ok());
+    assert!(
+        parsed(&[
+            (URI, GOOD),
+            ("MACP_AUTH_PKCS11_PIN_FILE", "/pin"),
+            ("MACP_AUTH_PKCS11_KEY_LABEL", "k")
+        ])
+        .is_ok()
+    );
 }
 
 #[test]

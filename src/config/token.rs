@@ -1,12 +1,15 @@
-//! One token: its module, how to find it, its keys and its PIN, from single variables or from one URI.
+//! The tokens: module, how to find each, its keys and its PIN, from single variables or from one URI a token.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::fault::{Fault, Given, TokenFault};
 use super::pin_file::{self, Files};
 use super::reader::Reader;
 use super::settings::{self, FEWEST_SESSIONS, Form, QUEUE_PER_SESSION, Setting};
-use super::{KeyPolicy, KeySelector, Pin, PinSource, Pkcs11Config, TokenSelector, token_uri};
+use super::{
+    KeyPolicy, KeySelector, Pin, PinSource, Pkcs11Config, TokenConfig, TokenSelector, token_uri,
+};
 use crate::jose::Algorithm;
 use crate::keys::label::LabelPrefix;
 
@@ -28,37 +31,90 @@ pub(super) fn read(
     cores: usize,
     algorithm: Option<Algorithm>,
 ) -> Option<Pkcs11Config> {
-    let place = if reader.is_set(&settings::URI) {
-        from_uri(reader, files)
+    let places = if reader.is_set(&settings::URI) {
+        from_uris(reader, files)
     } else {
-        from_variables(reader)
+        from_variables(reader).map(|place| vec![place])
     };
-    let fixed_key = place.as_ref().and_then(|place| place.fixed_key.clone());
-    let uri_pin = place.as_ref().and_then(|place| place.pin.clone());
-    let pin = pin(reader, files, uri_pin);
-    let keys = keys(reader, fixed_key);
+    let pin = pin(reader, files);
+    let prefix = prefix(reader);
     let policy = policy(reader);
     let sessions = count(reader, &settings::SESSIONS).unwrap_or(cores.max(FEWEST_SESSIONS));
     let queue_length = count(reader, &settings::QUEUE_LENGTH)
         .unwrap_or_else(|| sessions.saturating_mul(QUEUE_PER_SESSION));
-    let place = place?;
+    let state_dir = state_dir(reader);
+    let stuck_exit = reader.number(&settings::STUCK_EXIT_SECONDS);
+    let places = places?;
+    if places.len() > 1 && !reader.is_set(&settings::STATE_DIR) {
+        reader.refuse(settings::URI.name, TokenFault::SeveralWithoutState);
+    }
+    warn_of_the_unused(reader, &places);
+    let (pin, prefix) = (pin?, prefix?);
+    let tokens = places
+        .into_iter()
+        .map(|place| TokenConfig {
+            module: place.module,
+            token: place.token,
+            keys: place
+                .fixed_key
+                .unwrap_or_else(|| KeySelector::Prefix(prefix.clone())),
+            pin: place.pin.unwrap_or_else(|| pin.clone()),
+        })
+        .collect();
     Some(Pkcs11Config {
-        module: place.module,
-        token: place.token,
-        keys: keys?,
-        pin: pin?,
+        tokens,
         algorithm,
         policy: policy?,
         sessions,
         queue_length,
+        state_dir,
+        stuck_exit: Duration::from_secs(stuck_exit?),
     })
+}
+
+/// A PIN or a label prefix that every URI replaces by its own.
+fn warn_of_the_unused(reader: &mut Reader<'_>, places: &[Place]) {
+    let own_pins = places.iter().all(|place| place.pin.is_some());
+    let own_keys = places.iter().all(|place| place.fixed_key.is_some());
+    for (setting, replaced, by) in [
+        (settings::PIN_FILE, own_pins, "a PIN"),
+        (settings::PIN, own_pins, "a PIN"),
+        (settings::KEY_LABEL, own_keys, "object or id"),
+    ] {
+        if replaced && reader.is_set(&setting) {
+            reader.warn(format!(
+                "{} has no effect: MACP_AUTH_PKCS11_URI brings {by} of its own",
+                setting.name
+            ));
+        }
+    }
+}
+
+fn state_dir(reader: &mut Reader<'_>) -> Option<PathBuf> {
+    let text = reader.given(&settings::STATE_DIR)?;
+    if !Path::new(text).is_absolute() {
+        let got = Given(text.to_owned());
+        reader.refuse(
+            settings::STATE_DIR.name,
+            TokenFault::RelativeStateDir { got },
+        );
+        return None;
+    }
+    Some(text.into())
 }
 
 /// Without a token: values are checked all the same, and their lack of effect is said.
 pub(super) fn check_idle(reader: &mut Reader<'_>) {
     policy(reader);
     count(reader, &settings::QUEUE_LENGTH);
-    for setting in [settings::KEY_POLICY, settings::QUEUE_LENGTH] {
+    state_dir(reader);
+    reader.number(&settings::STUCK_EXIT_SECONDS);
+    for setting in [
+        settings::KEY_POLICY,
+        settings::QUEUE_LENGTH,
+        settings::STATE_DIR,
+        settings::STUCK_EXIT_SECONDS,
+    ] {
         if reader.is_set(&setting) {
             reader.warn(format!(
                 "{} has no effect: no token is configured (MACP_AUTH_PKCS11_MODULE or MACP_AUTH_PKCS11_URI)",
@@ -121,7 +177,7 @@ fn token_text(reader: &mut Reader<'_>, setting: &Setting, most: usize) -> Option
     Some(text.to_owned())
 }
 
-fn from_uri(reader: &mut Reader<'_>, files: &dyn Files) -> Option<Place> {
+fn from_uris(reader: &mut Reader<'_>, files: &dyn Files) -> Option<Vec<Place>> {
     for setting in [
         settings::MODULE,
         settings::TOKEN_LABEL,
@@ -131,30 +187,37 @@ fn from_uri(reader: &mut Reader<'_>, files: &dyn Files) -> Option<Place> {
             reader.refuse(setting.name, TokenFault::BesideUri);
         }
     }
-    let text = reader.given(&settings::URI)?.trim();
-    if text.split_whitespace().nth(1).is_some() {
-        reader.refuse(settings::URI.name, TokenFault::SeveralUris);
-        return None;
+    let text = reader.given(&settings::URI)?;
+    let uris: Vec<&str> = text.split_whitespace().collect();
+    let mut places: Vec<Place> = Vec::new();
+    for uri in &uris {
+        let place = token_uri::read(uri, files);
+        let Some((place, warnings)) = reader.accept(&settings::URI, place) else {
+            continue;
+        };
+        for warning in warnings {
+            reader.warn(format!("{}: {warning}", settings::URI.name));
+        }
+        if places.iter().any(|other| other.is_at(&place)) {
+            reader.refuse(settings::URI.name, TokenFault::SameTokenTwice);
+        }
+        places.push(place);
     }
-    let place = token_uri::read(text, files);
-    let (place, warnings) = reader.accept(&settings::URI, place)?;
-    for warning in warnings {
-        reader.warn(format!("{}: {warning}", settings::URI.name));
+    if uris.is_empty() {
+        reader.refuse(settings::URI.name, Fault::Empty);
     }
-    Some(place)
+    (!places.is_empty()).then_some(places)
 }
 
-fn pin(reader: &mut Reader<'_>, files: &dyn Files, of_uri: Option<PinSource>) -> Option<PinSource> {
+impl Place {
+    fn is_at(&self, other: &Self) -> bool {
+        self.module == other.module && self.token == other.token
+    }
+}
+
+fn pin(reader: &mut Reader<'_>, files: &dyn Files) -> Option<PinSource> {
     let path = reader.given(&settings::PIN_FILE);
     let text = reader.given(&settings::PIN);
-    if of_uri.is_some() {
-        for setting in [settings::PIN_FILE, settings::PIN] {
-            if reader.is_set(&setting) {
-                reader.refuse(setting.name, TokenFault::PinBesideUri);
-            }
-        }
-        return of_uri;
-    }
     if reader.is_set(&settings::PIN_FILE) && reader.is_set(&settings::PIN) {
         reader.refuse(settings::PIN.name, TokenFault::TwoPins);
     }
@@ -176,18 +239,10 @@ fn pin(reader: &mut Reader<'_>, files: &dyn Files, of_uri: Option<PinSource>) ->
     Some(PinSource::None)
 }
 
-fn keys(reader: &mut Reader<'_>, fixed: Option<KeySelector>) -> Option<KeySelector> {
-    if fixed.is_some() {
-        if reader.is_set(&settings::KEY_LABEL) {
-            reader.refuse(settings::KEY_LABEL.name, TokenFault::LabelBesideUri);
-        }
-        return fixed;
-    }
+fn prefix(reader: &mut Reader<'_>) -> Option<LabelPrefix> {
     let prefix =
         LabelPrefix::new(reader.value(&settings::KEY_LABEL)?).map_err(TokenFault::KeyLabel);
-    reader
-        .accept(&settings::KEY_LABEL, prefix)
-        .map(KeySelector::Prefix)
+    reader.accept(&settings::KEY_LABEL, prefix)
 }
 
 fn policy(reader: &mut Reader<'_>) -> Option<KeyPolicy> {

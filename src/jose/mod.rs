@@ -6,9 +6,11 @@
 mod algorithm;
 mod compact;
 mod jwk;
+mod parse;
 mod verifier;
 
 pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use compact::{Jwt, ProtectedHeader, Signature, SigningInput};
 pub use jwk::{EmptyKid, Jwk, JwkSet, Kid, PublicKey, PublicKeyError};
+pub use parse::JwkError;
 pub use verifier::{NotAKey, Verifier};

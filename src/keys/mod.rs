@@ -1,7 +1,8 @@
 //! Where signatures come from. [`Signer`] is all that the rest of the service knows:
 //!
 //! ```text
-//! ring().signing_key(now)  ->  sign(key, signing input, deadline)  ->  Jwt, verified under the published key
+//! ring()     what is published
+//! sign(now, signing input, deadline)  ->  Jwt, verified under the published key that signed
 //! ```
 //!
 //! [`local`] signs in this process; [`pkcs11`] asks a token through [`workers`]. Neither ever stands in for the other:
@@ -11,13 +12,14 @@ pub mod label;
 pub mod local;
 pub mod pkcs11;
 pub mod ring;
+pub mod saved;
 pub mod workers;
 
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 
-use crate::clock::Deadline;
+use crate::clock::{Deadline, UnixSeconds};
 use crate::jose::{Jwt, SigningInput};
 
 pub use ring::{JwksDocument, KeyRing, PublishedKey};
@@ -47,6 +49,13 @@ pub struct Part {
     pub detail: String,
 }
 
+/// Whether mints may be sent here, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Readiness {
+    pub ready: bool,
+    pub parts: Vec<Part>,
+}
+
 /// The source of signatures, chosen by configuration.
 #[derive(Debug)]
 pub struct Signer {
@@ -65,7 +74,7 @@ enum Source {
 impl Signer {
     /// Signs in this process.
     pub fn local(key: local::LocalKey) -> Self {
-        let ring = KeyRing::new(vec![key.published()], crate::clock::UnixSeconds::EVER);
+        let ring = KeyRing::new(vec![key.published()], UnixSeconds::EVER);
         Self {
             source: Source::Local {
                 key,
@@ -89,7 +98,8 @@ impl Signer {
         }
     }
 
-    /// One signature by `key`, verified under the published key before it is returned.
+    /// One signature by a key that may sign at `now`, verified under that key before it is returned. `input` makes what is
+    /// signed for the key that was chosen; it may be asked for several.
     ///
     /// A software key signs on the caller's thread: it takes less time than handing over would.
     ///
@@ -97,30 +107,34 @@ impl Signer {
     /// See [`SignError`]; the answer never comes later than `deadline`.
     pub async fn sign(
         &self,
-        key: &Arc<PublishedKey>,
-        input: SigningInput,
+        now: UnixSeconds,
+        input: impl Fn(&PublishedKey) -> SigningInput,
         deadline: Deadline,
     ) -> Result<Jwt, SignError> {
         match &self.source {
-            Source::Local { key: local, .. } => {
-                let signature = local
+            Source::Local { key, .. } => {
+                let input = input(&key.published());
+                let signature = key
                     .sign(input.as_bytes())
                     .map_err(|_| SignError::Unexpected)?;
                 Ok(input.into_jwt(&signature))
             }
-            Source::Token(signer) => signer.sign(key, input, deadline).await,
+            Source::Token(signer) => signer.sign(now, input, deadline).await,
         }
     }
 
-    /// What readiness for minting rests on; ready when every part is ok.
-    pub fn mint_parts(&self) -> Vec<Part> {
+    /// Whether mints may be sent here.
+    pub fn mint_readiness(&self) -> Readiness {
         match &self.source {
-            Source::Local { .. } => vec![Part {
-                name: "key",
-                ok: true,
-                detail: "a software key, proved at start".to_owned(),
-            }],
-            Source::Token(signer) => signer.mint_parts(),
+            Source::Local { .. } => Readiness {
+                ready: true,
+                parts: vec![Part {
+                    name: "key",
+                    ok: true,
+                    detail: "a software key, proved at start".to_owned(),
+                }],
+            },
+            Source::Token(signer) => signer.mint_readiness(),
         }
     }
 

@@ -3,6 +3,7 @@
 //! A request reads the snapshot once and keeps it; nothing it does can see half of a change.
 //! The JWKS path reads ready-made bytes and touches nothing else.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
@@ -12,7 +13,7 @@ use crate::clock::UnixSeconds;
 use crate::jose::{Algorithm, Jwk, JwkSet, Kid, NotAKey, ProtectedHeader, Verifier};
 
 /// A key that has proved possession of its private half, and so may be published.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct PublishedKey {
     jwk: Jwk,
     header: ProtectedHeader,
@@ -36,15 +37,21 @@ impl PublishedKey {
         })
     }
 
+    /// The same key under another instant.
+    #[must_use]
+    pub fn active_later(&self, active_from: UnixSeconds) -> Self {
+        Self {
+            active_from: self.active_from.max(active_from),
+            ..self.clone()
+        }
+    }
+
     /// The same key, published without ever being chosen.
     #[must_use]
     pub fn retired(&self) -> Self {
         Self {
-            jwk: self.jwk.clone(),
-            header: self.header.clone(),
-            verifier: self.verifier.clone(),
-            active_from: self.active_from,
             signs: false,
+            ..self.clone()
         }
     }
 
@@ -66,6 +73,11 @@ impl PublishedKey {
 
     pub const fn verifier(&self) -> &Verifier {
         &self.verifier
+    }
+
+    /// Whether it may be chosen once its instant has come.
+    pub const fn signs(&self) -> bool {
+        self.signs
     }
 
     pub const fn active_from(&self) -> UnixSeconds {
@@ -90,11 +102,7 @@ pub struct KeyRing {
 impl KeyRing {
     /// Orders the keys: the one that signs at `now` first, then newest first, then by kid.
     pub fn new(mut keys: Vec<Arc<PublishedKey>>, now: UnixSeconds) -> Self {
-        keys.sort_by(|a, b| {
-            b.active_from
-                .cmp(&a.active_from)
-                .then_with(|| a.kid().cmp(b.kid()))
-        });
+        keys.sort_by(|a, b| asked_before(a, b));
         if let Some(first) = keys.iter().position(|key| eligible(key, now)) {
             let signing = keys.remove(first);
             keys.insert(0, signing);
@@ -108,11 +116,14 @@ impl KeyRing {
         self.keys
             .iter()
             .filter(|key| eligible(key, now))
-            .max_by(|a, b| {
-                a.active_from
-                    .cmp(&b.active_from)
-                    .then_with(|| b.kid().cmp(a.kid()))
-            })
+            .min_by(|a, b| asked_before(a, b))
+    }
+
+    /// All keys that may sign, in the order in which they are asked: newest instant first, then by kid.
+    pub fn candidates(&self, now: UnixSeconds) -> Vec<&Arc<PublishedKey>> {
+        let mut candidates: Vec<_> = self.keys.iter().filter(|key| eligible(key, now)).collect();
+        candidates.sort_by(|a, b| asked_before(a, b));
+        candidates
     }
 
     pub fn keys(&self) -> &[Arc<PublishedKey>] {
@@ -123,6 +134,11 @@ impl KeyRing {
     pub const fn document(&self) -> Option<&JwksDocument> {
         self.document.as_ref()
     }
+}
+
+fn asked_before(a: &PublishedKey, b: &PublishedKey) -> Ordering {
+    let newest_first = b.active_from.cmp(&a.active_from);
+    newest_first.then_with(|| a.kid().cmp(b.kid()))
 }
 
 fn eligible(key: &PublishedKey, now: UnixSeconds) -> bool {

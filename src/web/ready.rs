@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::reply::{Answer, JSON, Refusal, json, uncached};
 use crate::clock::UnixSeconds;
-use crate::keys::{Part, Signer};
+use crate::keys::{Part, Readiness, Signer};
 
 /// `?for=`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -41,11 +41,10 @@ pub(super) fn answer(
         r#for: Purpose,
         parts: Vec<Part>,
     }
-    let parts = match purpose {
-        Purpose::Mint => mint_parts(signer, now),
-        Purpose::Jwks => vec![jwks_part(signer)],
+    let Readiness { ready, parts } = match purpose {
+        Purpose::Mint => mint(signer, now),
+        Purpose::Jwks => jwks(signer),
     };
-    let ready = parts.iter().all(|part| part.ok);
     let body = Body {
         ready,
         r#for: purpose,
@@ -60,8 +59,8 @@ pub(super) fn answer(
     Ok(uncached(json(status, JSON, text)))
 }
 
-fn mint_parts(signer: &Signer, now: UnixSeconds) -> Vec<Part> {
-    let mut parts = signer.mint_parts();
+fn mint(signer: &Signer, now: UnixSeconds) -> Readiness {
+    let Readiness { ready, mut parts } = signer.mint_readiness();
     let ring = signer.ring();
     let signing = ring.signing_key(now);
     parts.push(Part {
@@ -72,7 +71,18 @@ fn mint_parts(signer: &Signer, now: UnixSeconds) -> Vec<Part> {
             |key| format!("{} {}", key.algorithm(), key.kid()),
         ),
     });
-    parts
+    Readiness {
+        ready: ready && signing.is_some(),
+        parts,
+    }
+}
+
+fn jwks(signer: &Signer) -> Readiness {
+    let part = jwks_part(signer);
+    Readiness {
+        ready: part.ok,
+        parts: vec![part],
+    }
 }
 
 fn jwks_part(signer: &Signer) -> Part {

@@ -195,11 +195,6 @@ const fn mint(error: MintError) -> Verdict {
             "signing_timed_out",
             "signing took too long; try again in a second",
         ),
-        MintError::NoKey => Verdict(
-            away,
-            "no_signing_key",
-            "no signing key is available; try again in a second",
-        ),
         MintError::Sign(SignError::Unavailable) => Verdict(
             away,
             "signing_unavailable",
@@ -276,7 +271,6 @@ mod tests {
             Refusal::NoJwks,
             Refusal::Panicked,
             Refusal::Unwritable,
-            MintError::NoKey.into(),
             MintError::Claims.into(),
         ];
         all.extend([UnsupportedForm::Charset, UnsupportedForm::Encoding].map(Refusal::from));

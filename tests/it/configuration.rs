@@ -161,11 +161,9 @@ fn an_unknown_name_of_a_token_stops_the_start_and_the_nearest_known_one_is_named
 #[test]
 fn names_that_are_not_built_yet_are_refused_and_not_ignored() {
     for name in [
-        "MACP_AUTH_STATE_DIR",
         "MACP_AUTH_KEY_SCHEDULE_FILE",
         "MACP_AUTH_ACTIVATE_AFTER_CONVERGENCE",
         "MACP_AUTH_ROTATION_UNSAFE",
-        "MACP_AUTH_STUCK_EXIT_SECONDS",
         "MACP_AUTH_VERIFIER_TTL_SECONDS",
         "MACP_AUTH_KEY_POLL_SECONDS",
         "MACP_AUTH_KEY_LEAD_SECONDS",

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use serde_json::Value;
 
 use crate::harness::service::Refusal;
+use crate::harness::softhsm::{PIN, TOKEN};
 use crate::harness::{KeyPair, Launch, SoftHsm};
 
 /// The rows of `doctor --json`: check, state, detail and cure.
@@ -87,6 +88,7 @@ fn a_token_that_is_well_passes_every_check_with_one_login() {
             [
                 "configuration",
                 "memory",
+                "PIN guard",
                 "module file",
                 "PIN file",
                 "module",
@@ -97,9 +99,9 @@ fn a_token_that_is_well_passes_every_check_with_one_login() {
                 "attributes",
                 "pair",
                 "mechanism",
-                "keys",
                 "sessions",
                 "signatures",
+                "signing key",
                 "clock"
             ]
         );
@@ -305,4 +307,81 @@ fn as_many_signatures_are_timed_as_asked_for() {
     );
     // One more proved the pair.
     assert_eq!(hsm.calls("C_Sign"), 8);
+}
+
+#[test]
+fn a_pin_that_was_refused_once_is_not_tried_again_until_somebody_says_so() {
+    let hsm = SoftHsm::with_key("ES256");
+    let state = hsm.path("state");
+    let launch = || hsm.spied_launch().set("MACP_AUTH_STATE_DIR", &state);
+    hsm.write_pin("wrong-0000");
+
+    let first = examine(launch());
+    first.assert_only("first", "login", "failed", "CKR_PIN_INCORRECT");
+    let second = examine(launch());
+    assert_eq!(hsm.calls("C_Login"), 1, "by both");
+    let (check, state_of_it, text) = second.troubles().pop().unwrap();
+    assert_eq!((check, state_of_it), ("login", "failed"), "{text}");
+    assert!(text.contains("doctor --clear-pin-guard"), "{text}");
+
+    let listed = launch().arguments(&["keys", "list"]).run();
+    assert_eq!(listed.code, Some(1), "{listed:?}");
+    assert_eq!(hsm.calls("C_Login"), 1, "all commands share the memory");
+
+    let cleared = launch().arguments(&["doctor", "--clear-pin-guard"]).run();
+    assert_eq!(cleared.code, Some(1), "{}", cleared.stdout);
+    assert!(
+        cleared.stdout.contains("1 refused PINs forgotten"),
+        "{}",
+        cleared.stdout
+    );
+    assert_eq!(hsm.calls("C_Login"), 2, "once more, because it was said so");
+
+    hsm.write_pin(PIN);
+    let right = examine(launch());
+    assert_eq!(hsm.calls("C_Login"), 3);
+    right.assert_only(
+        "the token remembers, too",
+        "PIN state",
+        "warning",
+        "wrong PIN was given",
+    );
+    assert_eq!(examine(launch()).code, Some(0));
+}
+
+#[test]
+fn several_tokens_are_checked_one_after_the_other_whatever_the_first_says() {
+    let hsm = SoftHsm::with_key("ES256");
+    let uris = |labels: [&str; 2]| {
+        labels
+            .map(|label| {
+                format!(
+                    "pkcs11:token={label}?module-path={}",
+                    hsm.module().display()
+                )
+            })
+            .join(" ")
+    };
+    let launch = |labels| {
+        hsm.bare_launch()
+            .set("MACP_AUTH_PKCS11_URI", uris(labels))
+            .set("MACP_AUTH_PKCS11_PIN_FILE", hsm.pin_file())
+            .set("MACP_AUTH_STATE_DIR", hsm.path("state"))
+    };
+
+    examine(launch(["elsewhere", TOKEN])).assert_only(
+        "one is away",
+        "token",
+        "failed",
+        "elsewhere",
+    );
+
+    hsm.make_token("other");
+    launch([TOKEN, "other"])
+        .arguments(&["doctor"])
+        .run()
+        .stdout
+        .lines()
+        .find(|line| line.contains("the token other holds no private key"))
+        .expect("the second token's own trouble");
 }

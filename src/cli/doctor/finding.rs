@@ -19,6 +19,9 @@ pub(super) enum State {
 /// One row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Finding {
+    /// Where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
     check: &'static str,
     state: State,
     detail: String,
@@ -35,6 +38,7 @@ pub(super) struct Findings {
 impl Finding {
     pub(super) fn ok(check: &'static str, detail: impl Into<String>) -> Self {
         Self {
+            token: None,
             check,
             state: State::Ok,
             detail: detail.into(),
@@ -48,6 +52,7 @@ impl Finding {
         cure: impl Into<String>,
     ) -> Self {
         Self {
+            token: None,
             check,
             state: State::Warning,
             detail: detail.into(),
@@ -80,6 +85,10 @@ impl Finding {
             state,
             ..Self::warning(check, detail, cure)
         }
+    }
+
+    pub(super) fn on(self, token: Option<String>) -> Self {
+        Self { token, ..self }
     }
 
     pub(super) const fn state(&self) -> State {
@@ -135,7 +144,13 @@ impl Findings {
             .max()
             .unwrap_or(0);
         let mut text = String::new();
+        let mut token = &None;
         for finding in &self.checks {
+            if finding.token != *token {
+                let title = finding.token.as_deref().unwrap_or("all tokens");
+                writeln!(text, "\n{}", printable(title)).ok();
+                token = &finding.token;
+            }
             // Writing to a String does not fail.
             writeln!(
                 text,

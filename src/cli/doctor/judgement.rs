@@ -91,17 +91,24 @@ pub(super) fn pin_file(file: &Entry, us: u32) -> Finding {
 }
 
 /// The state of the user PIN, as the token tells it without a login.
-pub(super) fn pin_state(token: &TokenInfo) -> Finding {
+pub(super) fn pin_state(token: &TokenInfo, last_try_allowed: bool) -> Finding {
     const CHECK: &str = "PIN state";
     const OFFICER: &str = "Have the token's security officer check and reset the user PIN";
     if token.pin_locked {
         return Finding::failed(CHECK, "the user PIN is locked; no login is tried", OFFICER);
     }
+    if token.pin_final_try && last_try_allowed {
+        return Finding::warning(
+            CHECK,
+            "one more wrong PIN locks the user PIN; the login is tried, as you said",
+            OFFICER,
+        );
+    }
     if token.pin_final_try {
         return Finding::failed(
             CHECK,
             "one more wrong PIN locks the user PIN; no login is tried",
-            OFFICER,
+            "Have the token's security officer check and reset the user PIN; or, sure of the PIN, run `macp-auth-service doctor --clear-pin-guard`",
         );
     }
     if token.pin_count_low {
@@ -144,13 +151,14 @@ pub(super) fn sessions(opened: usize, wanted: usize, refused: Option<(Class, &st
     }
 }
 
-/// Judges how long each signature took, against the deadline of a mint.
-pub(super) fn latency(mut took: Vec<Duration>, deadline: Duration) -> Finding {
+/// Judges how long each signature took, against the deadline of a mint; `by` names the key where there are several.
+pub(super) fn latency(by: Option<&str>, mut took: Vec<Duration>, deadline: Duration) -> Finding {
     const CHECK: &str = "signatures";
     took.sort_unstable();
     let (median, p99) = (quantile(&took, 50), quantile(&took, 99));
+    let by = by.map_or_else(String::new, |kid| format!(" by {kid}"));
     let detail = format!(
-        "{} verified; median {}, p99 {}",
+        "{} verified{by}; median {}, p99 {}",
         took.len(),
         milliseconds(median),
         milliseconds(p99)
@@ -284,11 +292,18 @@ mod tests {
 
     #[test]
     fn a_pin_at_risk_forbids_the_login_and_a_low_count_does_not() {
-        for (name, (locked, last, low), want) in [
-            ("well", (false, false, false), Ok),
-            ("count low", (false, false, true), Warning),
-            ("final try", (false, true, true), Failed),
-            ("locked", (true, false, false), Failed),
+        for (name, (locked, last, low), allowed, want) in [
+            ("well", (false, false, false), false, Ok),
+            ("count low", (false, false, true), false, Warning),
+            ("final try", (false, true, true), false, Failed),
+            ("final try, allowed", (false, true, true), true, Warning),
+            ("locked", (true, false, false), false, Failed),
+            (
+                "locked, whatever is allowed",
+                (true, false, false),
+                true,
+                Failed,
+            ),
         ] {
             let token = TokenInfo {
                 label: String::new(),
@@ -302,7 +317,7 @@ mod tests {
                 pin_locked: locked,
             };
 
-            assert_eq!(pin_state(&token).state(), want, "{name}");
+            assert_eq!(pin_state(&token, allowed).state(), want, "{name}");
         }
     }
 
@@ -332,7 +347,7 @@ mod tests {
             let mut took = vec![Duration::from_millis(1); 19];
             took.push(Duration::from_millis(slowest));
 
-            assert_eq!(latency(took, deadline).state(), want, "{name}");
+            assert_eq!(latency(None, took, deadline).state(), want, "{name}");
         }
     }
 

@@ -40,6 +40,6 @@ pub(super) fn check(key: &LocalKey, orders: Orders, reporter: &Reporter) -> Resu
         }
         took.push(elapsed);
     }
-    reporter.found(judgement::latency(took, orders.sign_timeout));
+    reporter.found(judgement::latency(None, took, orders.sign_timeout));
     Ok(())
 }

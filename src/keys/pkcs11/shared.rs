@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use crossbeam_channel::Sender;
 use cryptoki::slot::Slot;
 use parking_lot::{Condvar, Mutex};
@@ -24,13 +23,11 @@ use super::session::KeyHandle;
 use super::token::Token;
 use crate::clock::{Deadline, Stopwatch};
 use crate::jose::Kid;
-use crate::keys::KeyRing;
 
 /// Of one token.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) module: Arc<Module>,
-    pub(super) ring: ArcSwap<KeyRing>,
     pub(super) token: Mutex<Option<Token>>,
     pub(super) standing: Mutex<Standing>,
     /// The supervisor's own calls.
@@ -46,6 +43,9 @@ pub(super) struct Shared {
     events: Sender<Event>,
     started: Stopwatch,
 }
+
+/// How long threads may take to leave the module before one counts as stuck.
+const QUIET_WITHIN: Duration = Duration::from_secs(1);
 
 /// Whether the token signs.
 #[derive(Debug, Clone)]
@@ -80,6 +80,8 @@ pub(super) enum Event {
     },
     /// A call is stuck past its budget; the state is `Down` already.
     Stuck,
+    /// The module was restarted for another token; sessions and login are gone.
+    Restarted,
     Stop,
 }
 
@@ -109,7 +111,6 @@ impl Shared {
     pub(super) fn new(module: Arc<Module>, threads: usize, events: Sender<Event>) -> Self {
         Self {
             module,
-            ring: ArcSwap::default(),
             token: Mutex::new(None),
             standing: Mutex::new(Standing {
                 token: Err("not reached yet".to_owned()),
@@ -164,6 +165,36 @@ impl Shared {
             .store(matches!(state, State::Down), Ordering::Release);
         *current = state;
         self.changed.notify_all();
+    }
+
+    /// Whether the token is live with this key.
+    pub(super) fn holds(&self, kid: &Kid) -> bool {
+        match &*self.state.lock() {
+            State::Live(live) => live.keys.iter().any(|(held, _)| held == kid),
+            State::Repairing | State::Down => false,
+        }
+    }
+
+    /// Takes every session away, mints wait. False where a thread does not come out of the module in time.
+    pub(super) fn quiesce(&self) -> bool {
+        {
+            let mut state = self.state.lock();
+            if matches!(*state, State::Live(_)) {
+                self.store(&mut state, State::Repairing);
+            }
+        }
+        let quiet_by = Deadline::after(QUIET_WITHIN);
+        for place in &self.places {
+            match place.session.try_lock_for(quiet_by.remaining()) {
+                Some(mut session) => *session = None,
+                None => return false,
+            }
+        }
+        match self.token.try_lock_for(quiet_by.remaining()) {
+            Some(mut token) => *token = None,
+            None => return false,
+        }
+        true
     }
 
     /// Returns when the state is no longer `Repairing`, or at the deadline.

@@ -3,6 +3,7 @@
 //! Login belongs to the process and the token, not to a session; closing the last session logs out. The anchor session
 //! stays open for that reason, and nobody ever calls C_Logout.
 
+use std::io;
 use std::sync::Arc;
 
 use cryptoki::session::{Session, SessionState, UserType};
@@ -12,6 +13,8 @@ use cryptoki::types::AuthPin;
 use super::ckr::{Class, Failure};
 use super::ffi::TokenInfo;
 use super::module::Module;
+use super::pin_guard::PinGuard;
+use crate::clock::UnixSeconds;
 use crate::config::{Pin, TokenSelector};
 
 /// A token that is there, with the user logged in where a PIN is configured and needed.
@@ -53,6 +56,18 @@ pub enum TokenFault {
         "the token {token} says that {state}; no login is tried. Have its security officer check and reset the user PIN, then restart"
     )]
     PinAtRisk { token: String, state: &'static str },
+    #[error(
+        "the token {token} refused this PIN at {since} ({reason}), so it is not tried again: wrong PINs lock tokens for good. Put the right PIN into the PIN file; if the PIN is right after all, run `macp-auth-service doctor --clear-pin-guard`"
+    )]
+    PinRemembered {
+        token: String,
+        reason: String,
+        since: String,
+    },
+    #[error(
+        "the memory of refused PINs cannot be used ({reason}), so no login to the token {token} is tried. Check MACP_AUTH_STATE_DIR"
+    )]
+    Memory { token: String, reason: String },
     #[error("the login to the token {token} failed ({failure})")]
     Login { token: String, failure: Failure },
     #[error("the token {token} does not answer as it should ({failure})")]
@@ -70,6 +85,7 @@ impl Token {
         module: &Arc<Module>,
         selector: &TokenSelector,
         pin: Option<&Pin>,
+        guard: &PinGuard,
     ) -> Result<Self, TokenFault> {
         let (slot, info) = select(module, selector)?;
         let anchor = module
@@ -88,7 +104,7 @@ impl Token {
         if let Some(pin) = pin
             && token.info.login_required
         {
-            token.log_in(pin)?;
+            token.log_in(pin, guard)?;
             token.logged_in = true;
         }
         Ok(token)
@@ -98,7 +114,7 @@ impl Token {
     ///
     /// # Errors
     /// [`TokenFault`].
-    pub fn renew_login(&mut self, pin: &Pin) -> Result<(), TokenFault> {
+    pub fn renew_login(&mut self, pin: &Pin, guard: &PinGuard) -> Result<(), TokenFault> {
         let state = self
             .anchor
             .get_session_info()
@@ -116,7 +132,7 @@ impl Token {
             }
         }
         if self.info.login_required {
-            self.log_in(pin)?;
+            self.log_in(pin, guard)?;
             self.logged_in = true;
         }
         Ok(())
@@ -143,6 +159,11 @@ impl Token {
         self.logged_in
     }
 
+    /// An operator says that the last try may be spent.
+    pub const fn allow_final_try(&mut self) {
+        self.info.pin_final_try = false;
+    }
+
     /// The label, for messages.
     pub fn label(&self) -> &str {
         &self.info.label
@@ -156,7 +177,8 @@ impl Token {
         }
     }
 
-    fn log_in(&self, pin: &Pin) -> Result<(), TokenFault> {
+    /// One C_Login, if the token's flags and the memory of refused PINs allow it.
+    fn log_in(&self, pin: &Pin, guard: &PinGuard) -> Result<(), TokenFault> {
         let token = self.info.label.clone();
         if self.info.pin_locked {
             let state = "its user PIN is locked (CKF_USER_PIN_LOCKED)";
@@ -166,22 +188,34 @@ impl Token {
             let state = "one more wrong PIN locks it (CKF_USER_PIN_FINAL_TRY)";
             return Err(TokenFault::PinAtRisk { token, state });
         }
-        let secret = AuthPin::new(pin.expose().into());
-        let Err(error) = self.anchor.login(UserType::User, Some(&secret)) else {
-            return Ok(());
+        let name = format!("{} {}", self.info.serial, self.info.label);
+        let memory = |error: io::Error| TokenFault::Memory {
+            token: token.clone(),
+            reason: error.to_string(),
         };
-        let failure = Failure::from(error);
-        match failure.class() {
-            Class::AlreadyDone => Ok(()),
-            Class::Pin => Err(TokenFault::PinRefused { token, failure }),
-            Class::Session
-            | Class::SessionLimit
-            | Class::Login
-            | Class::Key
-            | Class::Mechanism
-            | Class::Token
-            | Class::Attribute
-            | Class::Permanent => Err(TokenFault::Login { token, failure }),
+        if let Err(blocked) = guard
+            .begin(&name, pin, UnixSeconds::now())
+            .map_err(memory)?
+        {
+            return Err(TokenFault::PinRemembered {
+                token,
+                reason: blocked.reason,
+                since: blocked.since.rfc3339(),
+            });
+        }
+        let secret = AuthPin::new(pin.expose().into());
+        let outcome = self.anchor.login(UserType::User, Some(&secret));
+        match outcome.map_err(Failure::from) {
+            Err(failure) if failure.class() == Class::Pin => {
+                let answer = failure.to_string();
+                guard.refused(&name, pin, &answer).map_err(memory)?;
+                Err(TokenFault::PinRefused { token, failure })
+            }
+            Err(failure) if failure.class() != Class::AlreadyDone => {
+                guard.cleared(&name, pin).map_err(memory)?;
+                Err(TokenFault::Login { token, failure })
+            }
+            Ok(()) | Err(_) => guard.cleared(&name, pin).map_err(memory),
         }
     }
 }
@@ -189,7 +223,7 @@ impl Token {
 /// Exactly one token may match: two are an error, never "the first".
 fn select(module: &Module, wanted: &TokenSelector) -> Result<(Slot, TokenInfo), TokenFault> {
     let tokens = module.tokens().map_err(|failure| TokenFault::Absent {
-        wanted: describe(wanted),
+        wanted: wanted.describe(),
         seen: format!("the module lists no slots ({failure})"),
     })?;
     let seen = || match tokens.as_slice() {
@@ -198,7 +232,12 @@ fn select(module: &Module, wanted: &TokenSelector) -> Result<(Slot, TokenInfo), 
             "the module shows {}",
             tokens
                 .iter()
-                .map(|(_, info)| format!("{:?} (serial {})", info.label, info.serial))
+                .map(
+                    |(_, info)| match (info.label.as_str(), info.serial.as_str()) {
+                        ("", "") => "a slot without an initialised token".to_owned(),
+                        (label, serial) => format!("{label:?} (serial {serial})"),
+                    }
+                )
                 .collect::<Vec<_>>()
                 .join(", ")
         ),
@@ -208,12 +247,12 @@ fn select(module: &Module, wanted: &TokenSelector) -> Result<(Slot, TokenInfo), 
         .filter(|(slot, info)| matches(wanted, *slot, info));
     match (matching.next(), matching.count()) {
         (None, _) => Err(TokenFault::Absent {
-            wanted: describe(wanted),
+            wanted: wanted.describe(),
             seen: seen(),
         }),
         (Some(found), 0) => Ok(found.clone()),
         (Some(_), more) => Err(TokenFault::Ambiguous {
-            wanted: describe(wanted),
+            wanted: wanted.describe(),
             matches: more + 1,
             seen: seen(),
         }),
@@ -229,19 +268,4 @@ fn matches(wanted: &TokenSelector, slot: Slot, info: &TokenInfo) -> bool {
         && says(&wanted.manufacturer, &info.manufacturer)
         && says(&wanted.model, &info.model)
         && wanted.slot_id.is_none_or(|id| id == slot.id())
-}
-
-fn describe(wanted: &TokenSelector) -> String {
-    let named = [
-        ("label", &wanted.label),
-        ("serial", &wanted.serial),
-        ("manufacturer", &wanted.manufacturer),
-        ("model", &wanted.model),
-    ];
-    let mut parts: Vec<String> = named
-        .iter()
-        .filter_map(|(name, value)| value.as_ref().map(|value| format!("{name} {value:?}")))
-        .collect();
-    parts.extend(wanted.slot_id.map(|id| format!("slot {id}")));
-    parts.join(", ")
 }

@@ -91,6 +91,11 @@ impl Pkcs11Uri {
         let mut uri = Self::default();
         for (half, text, separator) in [(Half::Path, path, ';'), (Half::Query, query, '&')] {
             for (index, part) in text.split(separator).enumerate() {
+                // "&" may stand in a value of the path, but nobody means a PIN to be part of a label.
+                if half == Half::Path && part.contains("pin-value=") {
+                    let attribute = A::PinValue;
+                    return Err(UriError::Misplaced { attribute });
+                }
                 if !text.is_empty() {
                     uri.read_part(half, part, index + 1, rest)?;
                 }

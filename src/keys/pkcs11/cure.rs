@@ -1,0 +1,229 @@
+//! How a token is brought up, and up again: the rungs of the ladder.
+//!
+//! ```text
+//! find keys  ->  log in, find keys  ->  module, token, login, keys
+//! ```
+//!
+//! Where tokens share a module, the last rung first tries without disturbing the siblings. A PIN that was refused is never
+//! tried again: only another PIN in the PIN file is.
+
+use std::sync::Arc;
+
+use super::discovery::{self, FoundKey, Search};
+use super::host::NotRestarted;
+use super::possession;
+use super::recovery::{Action, escalate};
+use super::shared::{Live, State};
+use super::standing;
+use super::supervisor::{Down, Supervisor};
+use super::token::{Token, TokenFault};
+use crate::clock::{Stopwatch, UnixSeconds};
+use crate::config::{Pin, PinSource, pin_file};
+
+impl Supervisor {
+    /// Climbs the ladder from `action` until the token signs or the last rung failed.
+    pub(super) fn cure(&mut self, mut action: Action) -> Result<(), Down> {
+        let shared = Arc::clone(&self.charge.shared);
+        let _inside = shared.enter();
+        loop {
+            let outcome = match action {
+                Action::FindKeys | Action::Proceed | Action::NewSession => self.find_keys(),
+                Action::LogIn => self.log_in_again().and_then(|()| self.find_keys()),
+                Action::Reinitialize | Action::StopLogins | Action::GiveUp => self.reinitialize(),
+            };
+            match outcome {
+                Err(down) if action < Action::Reinitialize && !down.is_final() => {
+                    tracing::debug!(reason = %down, ?action, "not cured; the next rung");
+                    action = escalate(action);
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn reinitialize(&mut self) -> Result<(), Down> {
+        // Without a PIN to try there is nothing to do in the module.
+        let pin = self.pin()?;
+        self.drop_sessions()?;
+        self.last_start = Some(Stopwatch::start());
+        if self.charge.host.is_shared() {
+            let gently = self.connect(pin.as_ref()).and_then(|()| self.find_keys());
+            let down = match gently {
+                Err(down) if self.is_worth_a_restart(&down) => down,
+                other => return other,
+            };
+            self.drop_sessions()?;
+            self.restart_module(|| down)?;
+        } else {
+            self.restart_module(|| Down::Stuck)?;
+        }
+        self.connect(pin.as_ref())?;
+        self.find_keys()
+    }
+
+    /// A first look that finds no key is no reason to disturb siblings; keys that were there and are gone are one.
+    const fn is_worth_a_restart(&self, down: &Down) -> bool {
+        match down {
+            Down::NoKey(_) => self.last.is_some(),
+            Down::Token(_) => !down.is_final(),
+            Down::PinFile(_) | Down::Refused(_) | Down::Stuck => false,
+        }
+    }
+
+    fn restart_module(&self, too_soon: impl FnOnce() -> Down) -> Result<(), Down> {
+        let charge = &self.charge;
+        charge
+            .host
+            .restart(&charge.shared)
+            .map_err(|not| match not {
+                NotRestarted::Stuck => Down::Stuck,
+                NotRestarted::TooSoon => too_soon(),
+                NotRestarted::Failed(failure) => Down::Token(TokenFault::Initialize {
+                    module: charge.host.module().path().display().to_string(),
+                    failure,
+                }),
+            })
+    }
+
+    fn connect(&mut self, pin: Option<&Pin>) -> Result<(), Down> {
+        let charge = self.charge.clone();
+        let _inside = charge.host.enter();
+        charge
+            .host
+            .start()
+            .map_err(|failure| TokenFault::Initialize {
+                module: charge.host.module().path().display().to_string(),
+                failure,
+            })?;
+        match Token::connect(
+            charge.host.module(),
+            &charge.token.token,
+            pin,
+            &charge.guard,
+        ) {
+            Ok(token) => {
+                *charge.shared.token.lock() = Some(token);
+                self.last_pin = pin.cloned();
+                Ok(())
+            }
+            Err(fault) => Err(self.remember_refusal(fault, pin)),
+        }
+    }
+
+    fn log_in_again(&mut self) -> Result<(), Down> {
+        let pin = self.pin()?;
+        let charge = self.charge.clone();
+        let _inside = charge.host.enter();
+        let outcome = match (charge.shared.token.lock().as_mut(), &pin) {
+            (Some(token), Some(pin)) => token.renew_login(pin, &charge.guard),
+            (Some(_), None) => Ok(()),
+            (None, _) => return Err(Down::NoKey(String::new())),
+        };
+        outcome.map_err(|fault| self.remember_refusal(fault, pin.as_ref()))
+    }
+
+    fn remember_refusal(&mut self, fault: TokenFault, pin: Option<&Pin>) -> Down {
+        let refused = matches!(
+            fault,
+            TokenFault::PinRefused { .. } | TokenFault::PinRemembered { .. }
+        );
+        if let (true, Some(pin)) = (refused, pin) {
+            self.refused_pin = Some((pin.clone(), fault.clone()));
+        }
+        fault.into()
+    }
+
+    /// The configured PIN, unless the token has refused exactly this one. A PIN that has logged in outlives its file.
+    fn pin(&self) -> Result<Option<Pin>, Down> {
+        let pin = match &self.charge.token.pin {
+            PinSource::None => return Ok(None),
+            PinSource::Value(pin) => pin.clone(),
+            PinSource::File(path) => match (pin_file::read(path), &self.last_pin) {
+                (Ok(pin), _) => pin,
+                (Err(_), Some(last)) => last.clone(),
+                (Err(error), None) => return Err(Down::PinFile(error.to_string())),
+            },
+        };
+        match &self.refused_pin {
+            Some((refused, fault)) if refused.same_as(&pin) => Err(fault.clone().into()),
+            _ => Ok(Some(pin)),
+        }
+    }
+
+    fn find_keys(&mut self) -> Result<(), Down> {
+        let charge = self.charge.clone();
+        let _inside = charge.host.enter();
+        let search = Search {
+            keys: &charge.token.keys,
+            policy: charge.policy,
+            algorithm: charge.algorithm,
+            pin: self.last_pin.as_ref(),
+        };
+        let guard = charge.shared.token.lock();
+        let Some(token) = guard.as_ref() else {
+            return Err(Down::NoKey(String::new()));
+        };
+        let reports = discovery::find_keys(token, &search)?;
+        let explained = standing::explain_no_key(token, &charge.token, &reports);
+        let (slot, logged_in) = (token.slot(), token.logged_in());
+        drop(guard);
+        self.tell(&reports);
+        let found: Vec<FoundKey> = reports
+            .into_iter()
+            .filter_map(|report| report.outcome.ok())
+            .collect();
+        if found.is_empty() {
+            return Err(Down::NoKey(explained));
+        }
+        let published = found.iter().map(|key| Arc::clone(&key.published)).collect();
+        charge
+            .board
+            .publish(charge.number, published, UnixSeconds::now());
+        self.generation += 1;
+        let live = Arc::new(Live {
+            generation: self.generation,
+            slot,
+            logged_in,
+            keys: found
+                .into_iter()
+                .map(|key| (key.published.kid().clone(), key.handle))
+                .collect(),
+        });
+        self.last = Some(Arc::clone(&live));
+        // Each key has just proved itself by a signature.
+        charge.shared.verified();
+        charge.shared.set_state(State::Live(live));
+        Ok(())
+    }
+
+    /// Signs a nonce with the key in use on this token, on a session of its own.
+    pub(super) fn canary(&self) -> Result<(), Down> {
+        let charge = &self.charge;
+        let _inside = charge.shared.enter();
+        let _in_module = charge.host.enter();
+        let Some(live) = &self.last else {
+            return Err(Down::Stuck);
+        };
+        let ring = charge.board.ring();
+        let in_use = ring.candidates(UnixSeconds::now()).into_iter();
+        let pair = in_use.chain(ring.keys()).find_map(|key| {
+            let (_, handle) = live.keys.iter().find(|(kid, _)| kid == key.kid())?;
+            Some((key, handle))
+        });
+        let guard = charge.shared.token.lock();
+        let (Some((key, handle)), Some(token)) = (pair, guard.as_ref()) else {
+            return Err(Down::Stuck);
+        };
+        possession::prove_again(token, handle, key.verifier())?;
+        charge.shared.verified();
+        Ok(())
+    }
+
+    fn drop_sessions(&self) -> Result<(), Down> {
+        if self.charge.shared.quiesce() {
+            Ok(())
+        } else {
+            Err(Down::Stuck)
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! All tokens as one signer: which token signs, who takes over, how long each may take.
+//!
+//! Replicas of one key share the load in turn and take over from each other inside one request's deadline; where another
+//! token could still sign, an attempt gets half of what is left.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arc_swap::Guard;
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+
+use super::board::Board;
+use super::host::Host;
+use super::module::{LoadError, Module};
+use super::pin_guard::PinGuard;
+use super::seat::Seat;
+use super::shared::{Event, Shared};
+use super::supervisor::{Charge, Down, Supervisor};
+use super::token::TokenFault;
+use super::watch::{self, Patience};
+use crate::clock::{Deadline, UnixSeconds};
+use crate::config::{Pkcs11Config, TokenConfig};
+use crate::jose::{Jwt, SigningInput};
+use crate::keys::workers::Workers;
+use crate::keys::{KeyRing, Part, PublishedKey, Readiness, SignError};
+use crate::state_dir::{StateDir, StateDirError};
+
+/// How long the start waits for the tokens before it listens without them.
+const FIRST_TRY: Duration = Duration::from_secs(5);
+const SHUT_DOWN_WITHIN: Duration = Duration::from_secs(2);
+/// A token whose last verified signature is older is not ready.
+const FRESH: Duration = Duration::from_secs(30);
+
+/// Signs in tokens. Requests see a ring of published keys and [`TokenSigner::sign`].
+#[derive(Debug)]
+pub struct TokenSigner {
+    board: Arc<Board>,
+    tokens: Vec<Unit>,
+    turn: AtomicUsize,
+    _watching: Sender<()>,
+}
+
+/// One token with its threads.
+#[derive(Debug)]
+struct Unit {
+    shared: Arc<Shared>,
+    workers: Workers,
+    stopped: Receiver<Shutdown>,
+}
+
+/// Only a change of configuration cures these: the service does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error(transparent)]
+    State(#[from] StateDirError),
+    #[error(transparent)]
+    Token(TokenFault),
+    #[error("the system gives no thread for signing: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+/// How the modules were left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shutdown {
+    /// All sessions closed, the modules finalised.
+    Clean,
+    /// A call is under way: leave without running a module's destructors.
+    Stuck,
+}
+
+impl TokenSigner {
+    /// Loads the modules and tries each token once, for at most 5 s in all; goes on without those that may heal. Blocks.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn start(config: Pkcs11Config, sign_timeout: Duration) -> Result<Self, StartError> {
+        let directory = config
+            .state_dir
+            .as_deref()
+            .map(StateDir::open)
+            .transpose()?;
+        let hosts = load(&config.tokens)?;
+        let board = Board::new(config.tokens.len(), directory.clone(), UnixSeconds::now());
+        let board = Arc::new(board);
+        let guard = PinGuard::new(directory);
+        let mut units = Vec::new();
+        let mut firsts = Vec::new();
+        for (number, token) in config.tokens.iter().enumerate() {
+            let Some(host) = hosts.get(&token.module) else {
+                continue;
+            };
+            let (events, inbox) = unbounded();
+            let module = Arc::clone(host.module());
+            let shared = Arc::new(Shared::new(module, config.sessions, events));
+            host.join(&shared);
+            let charge = Charge {
+                shared: Arc::clone(&shared),
+                host: Arc::clone(host),
+                board: Arc::clone(&board),
+                guard: guard.clone(),
+                number,
+                name: token.token.describe(),
+                token: token.clone(),
+                policy: config.policy,
+                algorithm: config.algorithm,
+            };
+            let (unit, first) = Unit::start(charge, inbox, &config)?;
+            units.push(unit);
+            firsts.push(first);
+        }
+        let watching = watch_over(&units, sign_timeout, config.stuck_exit)?;
+        first_outcomes(&firsts)?;
+        Ok(Self {
+            board,
+            tokens: units,
+            turn: AtomicUsize::new(0),
+            _watching: watching,
+        })
+    }
+
+    pub(in crate::keys) fn ring(&self) -> Guard<Arc<KeyRing>> {
+        self.board.ring()
+    }
+
+    /// Asks the keys in their order, and of each key the tokens that hold it, until one signs.
+    pub(in crate::keys) async fn sign(
+        &self,
+        now: UnixSeconds,
+        input: impl Fn(&PublishedKey) -> SigningInput,
+        deadline: Deadline,
+    ) -> Result<Jwt, SignError> {
+        let ring = Arc::clone(&self.board.ring());
+        let attempts = self.attempts(&ring, now);
+        let mut last = SignError::Unavailable;
+        for (number, (key, unit)) in attempts.iter().enumerate() {
+            if unit.shared.is_down() {
+                continue;
+            }
+            let others = attempts.iter().skip(number + 1);
+            let somebody_else = others.into_iter().any(|(_, other)| {
+                !Arc::ptr_eq(&other.shared, &unit.shared) && other.shared.is_live()
+            });
+            let until = if somebody_else {
+                deadline.half_way()
+            } else {
+                deadline
+            };
+            match unit.workers.sign(key, input(key), until).await {
+                Ok(jwt) => return Ok(jwt),
+                Err(error) => last = error,
+            }
+            if deadline.passed() {
+                break;
+            }
+        }
+        Err(last)
+    }
+
+    /// (key, token) in the order in which they are asked: live tokens first, replicas in turn.
+    fn attempts<'a>(
+        &'a self,
+        ring: &'a KeyRing,
+        now: UnixSeconds,
+    ) -> Vec<(&'a Arc<PublishedKey>, &'a Unit)> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let mut attempts = Vec::new();
+        let candidates = ring.candidates(now);
+        for key in &candidates {
+            let first = attempts.len();
+            attempts.extend(
+                self.tokens
+                    .iter()
+                    .filter(|unit| unit.shared.holds(key.kid()))
+                    .map(|unit| (*key, unit)),
+            );
+            if let Some(replicas) = attempts.get_mut(first..)
+                && !replicas.is_empty()
+            {
+                replicas.rotate_left(turn % replicas.len());
+            }
+        }
+        if attempts.is_empty() {
+            // A token that is being cured may be back before the deadline.
+            let curing = self.tokens.iter().filter(|unit| !unit.shared.is_down());
+            attempts.extend(curing.flat_map(|unit| candidates.iter().map(move |key| (*key, unit))));
+        }
+        attempts
+    }
+
+    pub(in crate::keys) fn mint_readiness(&self) -> Readiness {
+        let tokens: Vec<Vec<Part>> = self.tokens.iter().map(Unit::parts).collect();
+        Readiness {
+            ready: tokens.iter().any(|parts| parts.iter().all(|part| part.ok)),
+            parts: tokens.into_iter().flatten().collect(),
+        }
+    }
+
+    /// Ends the threads and finalises the modules, within 2 s. Blocks.
+    pub fn shut_down(&self) -> Shutdown {
+        for unit in &self.tokens {
+            unit.workers.stop();
+            unit.shared.tell(Event::Stop);
+        }
+        let by = Deadline::after(SHUT_DOWN_WITHIN);
+        let clean = self
+            .tokens
+            .iter()
+            .all(|unit| unit.stopped.recv_timeout(by.remaining()) == Ok(Shutdown::Clean));
+        if clean {
+            Shutdown::Clean
+        } else {
+            Shutdown::Stuck
+        }
+    }
+}
+
+impl Unit {
+    fn start(
+        charge: Charge,
+        inbox: Receiver<Event>,
+        config: &Pkcs11Config,
+    ) -> Result<(Self, Receiver<Result<(), Down>>), StartError> {
+        let shared = Arc::clone(&charge.shared);
+        let seats = (0..config.sessions)
+            .map(|number| Seat {
+                shared: Arc::clone(&shared),
+                number,
+            })
+            .collect();
+        let workers = Workers::start(seats, config.queue_length)?;
+        let (stopping, stopped) = bounded(1);
+        let (first, outcome) = bounded(1);
+        let supervisor = Supervisor::new(charge, inbox);
+        std::thread::Builder::new()
+            .name("token".to_owned())
+            .spawn(move || {
+                stopping.send(supervisor.run(&first)).ok();
+            })?;
+        let unit = Self {
+            shared,
+            workers,
+            stopped,
+        };
+        Ok((unit, outcome))
+    }
+
+    fn parts(&self) -> Vec<Part> {
+        let standing = self.shared.standing.lock().clone();
+        let signature = match self.shared.since_verified() {
+            Some(ago) if !self.shared.is_down() && ago <= FRESH => {
+                Ok(format!("the last one verified {} s ago", ago.as_secs()))
+            }
+            Some(ago) => Err(format!("the last one verified {} s ago", ago.as_secs())),
+            None => Err("none has verified since the last failure".to_owned()),
+        };
+        [
+            ("token", standing.token),
+            ("key", standing.key),
+            ("signature", signature),
+        ]
+        .map(|(name, state)| Part {
+            name,
+            ok: state.is_ok(),
+            detail: state.unwrap_or_else(|trouble| trouble),
+        })
+        .into()
+    }
+}
+
+/// Each module once, however many tokens it shows.
+fn load(tokens: &[TokenConfig]) -> Result<BTreeMap<PathBuf, Arc<Host>>, LoadError> {
+    let mut hosts = BTreeMap::new();
+    for token in tokens {
+        if !hosts.contains_key(&token.module) {
+            let module = Arc::new(Module::load(&token.module)?);
+            hosts.insert(token.module.clone(), Arc::new(Host::new(module)));
+        }
+    }
+    Ok(hosts)
+}
+
+fn watch_over(
+    units: &[Unit],
+    call: Duration,
+    exit: Duration,
+) -> Result<Sender<()>, std::io::Error> {
+    let (watching, stop) = bounded(0);
+    let watched: Vec<_> = units.iter().map(|unit| Arc::clone(&unit.shared)).collect();
+    let patience = Patience { call, exit };
+    std::thread::Builder::new()
+        .name("watch".to_owned())
+        .spawn(move || watch::run(&watched, patience, &stop))?;
+    Ok(watching)
+}
+
+/// Waits for the first try of each token; two tokens that match are the one fault that stops the start.
+fn first_outcomes(firsts: &[Receiver<Result<(), Down>>]) -> Result<(), StartError> {
+    let by = Deadline::after(FIRST_TRY);
+    for first in firsts {
+        match first.recv_timeout(by.remaining()) {
+            Ok(Err(Down::Token(fault @ TokenFault::Ambiguous { .. }))) => {
+                return Err(StartError::Token(fault));
+            }
+            Ok(_) => {}
+            Err(_) => {
+                tracing::warn!("a token has not answered within 5 s; listening without it");
+            }
+        }
+    }
+    Ok(())
+}

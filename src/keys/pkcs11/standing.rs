@@ -1,0 +1,108 @@
+//! What operators hear of a token: the log once a change, readiness at any time.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::discovery::{self, KeyReport};
+use super::shared::{Standing, State};
+use super::supervisor::{Down, Supervisor};
+use super::token::Token;
+use crate::config::{KeySelector, PinSource, TokenConfig};
+
+impl Supervisor {
+    /// Logs a change of state once, and keeps it for readiness.
+    pub(super) fn announce(&mut self, outcome: &Result<(), Down>) {
+        let down = outcome.as_ref().err().cloned();
+        match (&down, &self.last) {
+            (Some(_), _) => self.charge.shared.set_state(State::Down),
+            // A canary has signed although a thread is stuck: the other sessions serve on.
+            (None, Some(live)) if !self.charge.shared.is_live() => {
+                self.charge.shared.set_state(State::Live(Arc::clone(live)));
+            }
+            (None, _) => {}
+        }
+        let reached = self
+            .charge
+            .shared
+            .token
+            .try_lock()
+            .and_then(|token| token.as_ref().map(|token| token.label().to_owned()));
+        *self.charge.shared.standing.lock() = Standing {
+            token: match (reached, &down) {
+                (Some(label), _) => Ok(label),
+                (None, down) => Err(down.as_ref().map_or_else(String::new, ToString::to_string)),
+            },
+            key: match &down {
+                None => Ok("proved by a signature".to_owned()),
+                Some(down) => Err(down.to_string()),
+            },
+        };
+        if self.announced && down == self.down {
+            return;
+        }
+        self.announced = true;
+        match &down {
+            Some(down) => {
+                tracing::error!(token = %self.charge.name, reason = %down, "the token does not sign")
+            }
+            None => {
+                tracing::info!(token = %self.charge.name, generation = self.generation, "the token signs")
+            }
+        }
+        self.down = down;
+    }
+
+    /// Each finding is logged when it appears, not at each look.
+    pub(super) fn tell(&mut self, reports: &[KeyReport]) {
+        let mut seen = BTreeSet::new();
+        for report in reports {
+            let line = report.line();
+            if !self.told.contains(&line) {
+                match &report.outcome {
+                    Ok(_) => tracing::info!(token = %self.charge.name, key = %line, "key found"),
+                    Err(_) => {
+                        tracing::warn!(token = %self.charge.name, key = %line, "key not used")
+                    }
+                }
+                for warning in &report.warnings {
+                    tracing::warn!(token = %self.charge.name, label = %report.label, %warning, "key");
+                }
+            }
+            seen.insert(line);
+        }
+        self.told = seen;
+    }
+}
+
+/// Why there is nothing to sign with, and what to do.
+pub fn explain_no_key(token: &Token, config: &TokenConfig, reports: &[KeyReport]) -> String {
+    if !reports.is_empty() {
+        let lines: Vec<String> = reports.iter().map(KeyReport::line).collect();
+        return format!("no usable key: {}", lines.join(" | "));
+    }
+    let no_pin = matches!(config.pin, PinSource::None)
+        && discovery::visible_private_objects(token).is_ok_and(|visible| visible == 0);
+    let pin = if no_pin {
+        " It shows no private key at all, and no PIN is configured: set MACP_AUTH_PKCS11_PIN_FILE."
+    } else {
+        ""
+    };
+    format!(
+        "the token {} holds no private key {}.{pin} Make one with `macp-auth-service keys generate --alg RS256`",
+        token.label(),
+        describe_keys(&config.keys)
+    )
+}
+
+/// `under the label prefix macp-jwt`: which keys were asked for.
+fn describe_keys(keys: &KeySelector) -> String {
+    match keys {
+        KeySelector::Prefix(prefix) => format!("under the label prefix {prefix}"),
+        KeySelector::Fixed { label, id } => {
+            let label = label.as_ref().map(|label| format!("label {label:?}"));
+            let id = id.as_ref().map(|id| format!("CKA_ID {}", hex::encode(id)));
+            let named: Vec<String> = label.into_iter().chain(id).collect();
+            format!("with {}", named.join(" and "))
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! The state directory: what an instance remembers across restarts.
+//!
+//! Who can write there can plant a verification key or have a PIN tried, so the directory and its files belong to us and
+//! nobody else may write; each parent belongs to us or root, and is not writable by others unless sticky.
+//! Files are replaced whole: a temporary file, fsync, rename, fsync of the directory.
+
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+/// A directory that was checked.
+#[derive(Debug, Clone)]
+pub struct StateDir(PathBuf);
+
+/// Why the directory is not used. The start fails.
+#[derive(Debug, thiserror::Error)]
+pub enum StateDirError {
+    #[error(
+        "MACP_AUTH_STATE_DIR: {path} cannot be used ({cause}). Make it for the service's user: mkdir -m 700"
+    )]
+    Unusable { path: String, cause: io::Error },
+    #[error("MACP_AUTH_STATE_DIR: {path} is no directory. Name a directory of this service's own")]
+    NotADirectory { path: String },
+    #[error(
+        "MACP_AUTH_STATE_DIR: {path} belongs to user {owner}, not to this service or root. Whoever owns it could plant keys: chown it to the service's user"
+    )]
+    Owner { path: String, owner: u32 },
+    #[error(
+        "MACP_AUTH_STATE_DIR: others may write to {path} (mode {mode:04o}). Whoever writes there could plant keys: chmod go-w"
+    )]
+    Writable { path: String, mode: u32 },
+}
+
+const OTHERS_WRITE: u32 = 0o022;
+const STICKY: u32 = 0o1000;
+
+impl StateDir {
+    /// Makes the directory where it is missing, and checks it and all its parents.
+    ///
+    /// # Errors
+    /// [`StateDirError`] names the path and the cure.
+    pub fn open(path: &Path) -> Result<Self, StateDirError> {
+        let unusable = |path: &Path, cause| StateDirError::Unusable {
+            path: path.display().to_string(),
+            cause,
+        };
+        if !path.exists() {
+            fs::DirBuilder::new()
+                .mode(0o700)
+                .create(path)
+                .map_err(|cause| unusable(path, cause))?;
+        }
+        // Links are resolved, and the real parents are checked.
+        let real = path.canonicalize().map_err(|cause| unusable(path, cause))?;
+        for (depth, part) in real.ancestors().enumerate() {
+            let facts = fs::metadata(part).map_err(|cause| unusable(part, cause))?;
+            check(part, &facts, depth == 0)?;
+        }
+        let directory = Self(real);
+        for entry in fs::read_dir(&directory.0).map_err(|cause| unusable(path, cause))? {
+            let entry = entry.map_err(|cause| unusable(path, cause))?;
+            let facts = entry
+                .metadata()
+                .map_err(|cause| unusable(&entry.path(), cause))?;
+            if facts.is_file() {
+                check_ours(&entry.path(), &facts)?;
+            }
+        }
+        Ok(directory)
+    }
+
+    /// The file's bytes; None where there is none.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        match fs::read(self.0.join(name)) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Replaces the file in one step; mode 0600.
+    ///
+    /// # Errors
+    /// The system's; the old file is then still there.
+    pub fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let temporary = self.0.join(format!(".{name}.{}.tmp", std::process::id()));
+        let written = self.write(&temporary, bytes);
+        let renamed = written.and_then(|()| fs::rename(&temporary, self.0.join(name)));
+        if renamed.is_err() {
+            fs::remove_file(&temporary).ok();
+        }
+        renamed?;
+        File::open(&self.0)?.sync_all()
+    }
+
+    /// Holds the lock of this name until dropped; other processes wait.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn lock(&self, name: &str) -> io::Result<File> {
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(self.0.join(format!("{name}.lock")))?;
+        file.lock()?;
+        Ok(file)
+    }
+
+    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    }
+}
+
+fn check(path: &Path, facts: &Metadata, is_the_directory: bool) -> Result<(), StateDirError> {
+    if is_the_directory {
+        if !facts.is_dir() {
+            let path = path.display().to_string();
+            return Err(StateDirError::NotADirectory { path });
+        }
+        return check_ours(path, facts);
+    }
+    let path = path.display().to_string();
+    if facts.uid() != us() && facts.uid() != 0 {
+        let owner = facts.uid();
+        return Err(StateDirError::Owner { path, owner });
+    }
+    if facts.mode() & OTHERS_WRITE != 0 && facts.mode() & STICKY == 0 {
+        let mode = facts.mode() & 0o7777;
+        return Err(StateDirError::Writable { path, mode });
+    }
+    Ok(())
+}
+
+fn check_ours(path: &Path, facts: &Metadata) -> Result<(), StateDirError> {
+    let path = path.display().to_string();
+    if facts.uid() != us() {
+        let owner = facts.uid();
+        return Err(StateDirError::Owner { path, owner });
+    }
+    if facts.mode() & OTHERS_WRITE != 0 {
+        let mode = facts.mode() & 0o7777;
+        return Err(StateDirError::Writable { path, mode });
+    }
+    Ok(())
+}
+
+fn us() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    fn set_mode(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn a_missing_directory_is_made_for_us_alone() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("state");
+
+        let state = StateDir::open(&path).unwrap();
+        state.replace("a", b"one").unwrap();
+        state.replace("a", b"two").unwrap();
+
+        assert_eq!(state.read("a").unwrap().unwrap(), b"two");
+        assert_eq!(state.read("b").unwrap(), None);
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o700);
+        assert_eq!(fs::metadata(path.join("a")).unwrap().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_others_may_write_is_refused() {
+        for (name, of_directory, of_file, of_parent) in [
+            ("the directory", 0o770, 0o600, 0o700),
+            ("a file", 0o700, 0o622, 0o700),
+            ("a parent", 0o700, 0o600, 0o777),
+        ] {
+            let home = tempfile::tempdir().unwrap();
+            let parent = home.path().join("parent");
+            let path = parent.join("state");
+            fs::create_dir_all(&path).unwrap();
+            fs::write(path.join("jwks.json"), "{}").unwrap();
+            set_mode(&path.join("jwks.json"), of_file);
+            set_mode(&path, of_directory);
+            set_mode(&parent, of_parent);
+
+            let refused = StateDir::open(&path);
+            assert!(
+                matches!(refused, Err(StateDirError::Writable { .. })),
+                "{name}: {refused:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_sticky_parent_and_a_link_are_fine_a_file_is_not() {
+        let home = tempfile::tempdir().unwrap();
+        let parent = home.path().join("tmp");
+        fs::create_dir_all(parent.join("state")).unwrap();
+        set_mode(&parent, 0o1777);
+        set_mode(&parent.join("state"), 0o700);
+        symlink(parent.join("state"), home.path().join("link")).unwrap();
+        fs::write(home.path().join("file"), "").unwrap();
+
+        assert!(StateDir::open(&home.path().join("link")).is_ok());
+        assert!(matches!(
+            StateDir::open(&home.path().join("file")),
+            Err(StateDirError::NotADirectory { .. })
+        ));
+    }
+}
