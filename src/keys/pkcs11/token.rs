@@ -159,6 +159,11 @@ impl Token {
         self.logged_in
     }
 
+    /// An operator says that the last try may be spent.
+    pub const fn allow_final_try(&mut self) {
+        self.info.pin_final_try = false;
+    }
+
     /// The label, for messages.
     pub fn label(&self) -> &str {
         &self.info.label

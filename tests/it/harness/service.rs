@@ -180,6 +180,10 @@ impl Service {
         self.port
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn connect(&self) -> Connection {
         Connection::open(self.port)
     }
