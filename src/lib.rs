@@ -11,7 +11,8 @@
 //! ```
 //!
 //! The JWKS path touches none of this: it answers ready-made bytes of one snapshot ([`keys::KeyRing`]).
-//! [`jose`] holds the values, [`clock`] reads the clocks, [`config`] turns the environment into types.
+//! [`jose`] holds the values, [`clock`] reads the clocks, [`config`] turns the environment into types, [`process`] keeps the
+//! memory in the process.
 
 pub mod cli;
 pub mod clock;
@@ -20,6 +21,7 @@ pub mod grant;
 pub mod jose;
 pub mod keys;
 pub mod mint;
+pub mod process;
 pub mod state_dir;
 pub mod telemetry;
 pub mod web;

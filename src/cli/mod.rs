@@ -4,6 +4,7 @@
 //! Answers go to stdout, everything else to stderr; a reader that went away is no panic.
 
 mod config;
+mod doctor;
 mod healthcheck;
 mod key_table;
 pub mod keys;
@@ -19,9 +20,19 @@ use std::process::ExitCode;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Environment, Parsed, parse, pin_file};
+use crate::config::{Environment, Parsed, Report, parse, pin_file};
 use crate::jose::Algorithm;
 use crate::keys::label::Instant;
+use crate::process::close_memory;
+
+const DOCTOR_EXIT_CODES: &str = "\
+Nothing is changed on a token. At most one login each; none where the token says that another wrong PIN would lock it, and
+none with a PIN that was refused before, unless --clear-pin-guard says so.
+
+Exit codes:
+  0  all is well
+  1  something failed
+  2  warnings alone";
 
 /// What a command sees of the machine.
 pub struct Outside<'a> {
@@ -46,7 +57,7 @@ Configuration comes from the environment: `macp-auth-service config` shows every
 Exit codes:
   0  done; a service that was told to stop, and did
   1  could not start, or the command failed; the reason is on stderr
-  2  the command line is wrong
+  2  the command line is wrong; from `doctor`: warnings alone
   75 no token signs, and a call into its PKCS#11 module does not come back: start again";
 
 /// Mints short-lived JWTs for MACP agents with a key that never leaves its PKCS#11 token
@@ -73,6 +84,9 @@ enum Command {
         /// What to ask, over plain http [default: /healthz on PORT and MACP_AUTH_BIND_ADDR]
         url: Option<String>,
     },
+    /// Check everything that signing needs, and say what to do about what is wrong
+    #[command(after_help = DOCTOR_EXIT_CODES)]
+    Doctor(DoctorArguments),
     /// Show every variable with its default and current value, then all problems; secrets are hidden
     Config(ConfigArguments),
 }
@@ -110,6 +124,20 @@ pub struct GenerateArguments {
     pub json: bool,
 }
 
+/// Arguments of `doctor`.
+#[derive(Debug, Args)]
+struct DoctorArguments {
+    /// How many test signatures to time
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    signatures: u16,
+    /// Forget which PINs were refused, and log in even where one more wrong PIN locks the token
+    #[arg(long)]
+    clear_pin_guard: bool,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
 /// Arguments of `config`.
 #[derive(Debug, Args)]
 struct ConfigArguments {
@@ -138,6 +166,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, outside: &mut Outside<
         },
         Command::Jwks => keys::jwks(outside),
         Command::Healthcheck { url } => healthcheck::run(outside, url.as_deref()),
+        Command::Doctor(arguments) => doctor::run(outside, &arguments),
         Command::Config(arguments) => {
             let answer = config::run(outside, &arguments);
             outside.finish(answer)
@@ -157,15 +186,26 @@ fn print_clap(message: &clap::Error, outside: &mut Outside<'_>) -> io::Result<Ex
 }
 
 impl Outside<'_> {
-    /// The configuration; None after every problem has been written to stderr.
+    /// The configuration, with the memory of the process closed as it says; None after what is wrong has been written
+    /// to stderr.
     pub fn configuration(&mut self) -> Option<Parsed> {
-        match parse(&self.environment, &pin_file::read, self.cores) {
-            Ok(parsed) => Some(parsed),
+        match self.parsed() {
+            Ok(parsed) => match close_memory(&parsed.config) {
+                Ok(_) => Some(parsed),
+                Err(stays_open) => {
+                    self.complain(&stays_open);
+                    None
+                }
+            },
             Err(report) => {
                 self.complain(&report);
                 None
             }
         }
+    }
+
+    fn parsed(&self) -> Result<Parsed, Report> {
+        parse(&self.environment, &pin_file::read, self.cores)
     }
 
     /// One message on stderr. If nobody reads that either, the exit code has to do.

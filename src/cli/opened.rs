@@ -3,56 +3,35 @@
 use std::sync::Arc;
 
 use super::keys::KeysError;
-use crate::config::{KeySelector, Pin, PinSource, Pkcs11Config, TokenConfig, pin_file};
+use crate::config::{
+    KeySelector, Pin, PinFileError, PinSource, Pkcs11Config, TokenConfig, pin_file,
+};
 use crate::keys::pkcs11::discovery::{self, FoundKey, KeyReport, Search};
 use crate::keys::pkcs11::generate::NewKey;
 use crate::keys::pkcs11::module::Module;
 use crate::keys::pkcs11::pin_guard::PinGuard;
 use crate::keys::pkcs11::token::{Token, TokenFault};
-use crate::state_dir::StateDir;
+use crate::state_dir::{StateDir, StateDirError};
 
 /// A token opened for one command.
 pub(super) struct Opened {
     // Dropped in this order: the session is closed before the module is finalised.
     pub(super) token: Token,
-    _module: FinalizedOnDrop,
+    _module: Running,
     pin: Option<Pin>,
 }
 
-struct FinalizedOnDrop(Arc<Module>);
-
-impl Drop for FinalizedOnDrop {
-    fn drop(&mut self) {
-        if let Err(failure) = self.0.finalize() {
-            tracing::debug!(%failure, "the module did not finalise");
-        }
-    }
-}
+/// An initialised module, finalised when dropped.
+pub(super) struct Running(Arc<Module>);
 
 impl Opened {
     pub(super) fn new(config: &Pkcs11Config, on: &TokenConfig) -> Result<Self, KeysError> {
-        let directory = config
-            .state_dir
-            .as_deref()
-            .map(StateDir::open)
-            .transpose()?;
-        let guard = PinGuard::new(directory);
-        let pin = match &on.pin {
-            PinSource::File(path) => Some(pin_file::read(path)?),
-            PinSource::Value(pin) => Some(pin.clone()),
-            PinSource::None => None,
-        };
-        let module = Arc::new(Module::load(&on.module)?);
-        module
-            .initialize()
-            .map_err(|failure| TokenFault::Initialize {
-                module: module.path().display().to_string(),
-                failure,
-            })?;
-        let finalized = FinalizedOnDrop(Arc::clone(&module));
+        let guard = PinGuard::new(state_directory(config)?);
+        let pin = pin(&on.pin)?;
+        let running = Running::start(Module::load(&on.module)?)?;
         Ok(Self {
-            token: Token::connect(&module, &on.token, pin.as_ref(), &guard)?,
-            _module: finalized,
+            token: Token::connect(running.module(), &on.token, pin.as_ref(), &guard)?,
+            _module: running,
             pin,
         })
     }
@@ -62,13 +41,7 @@ impl Opened {
         config: &Pkcs11Config,
         keys: &KeySelector,
     ) -> Result<Vec<KeyReport>, TokenFault> {
-        let search = Search {
-            keys,
-            policy: config.policy,
-            algorithm: config.algorithm,
-            pin: self.pin.as_ref(),
-        };
-        discovery::find_keys(&self.token, &search)
+        find_keys(&self.token, config, keys, self.pin.as_ref())
     }
 
     /// The key just made, judged and proved like any other.
@@ -91,4 +64,59 @@ impl Opened {
             reason,
         })
     }
+}
+
+impl Running {
+    pub(super) fn start(module: Module) -> Result<Self, TokenFault> {
+        module
+            .initialize()
+            .map_err(|failure| TokenFault::Initialize {
+                module: module.path().display().to_string(),
+                failure,
+            })?;
+        Ok(Self(Arc::new(module)))
+    }
+
+    pub(super) const fn module(&self) -> &Arc<Module> {
+        &self.0
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Err(failure) = self.0.finalize() {
+            tracing::debug!(%failure, "the module did not finalise");
+        }
+    }
+}
+
+/// Where refused PINs are remembered.
+pub(super) fn state_directory(config: &Pkcs11Config) -> Result<Option<StateDir>, StateDirError> {
+    let directory = config.state_dir.as_deref();
+    directory.map(StateDir::open).transpose()
+}
+
+/// The configured PIN, as it is now.
+pub(super) fn pin(source: &PinSource) -> Result<Option<Pin>, PinFileError> {
+    match source {
+        PinSource::File(path) => pin_file::read(path).map(Some),
+        PinSource::Value(pin) => Ok(Some(pin.clone())),
+        PinSource::None => Ok(None),
+    }
+}
+
+/// Every key that `keys` names, judged under the configured policy.
+pub(super) fn find_keys(
+    token: &Token,
+    config: &Pkcs11Config,
+    keys: &KeySelector,
+    pin: Option<&Pin>,
+) -> Result<Vec<KeyReport>, TokenFault> {
+    let search = Search {
+        keys,
+        policy: config.policy,
+        algorithm: config.algorithm,
+        pin,
+    };
+    discovery::find_keys(token, &search)
 }

@@ -40,7 +40,7 @@ const GROUPS: [(Group, &str); 6] = [
     (Group::Key, "Which key signs"),
     (Group::Hsm, "PKCS#11 token"),
     (Group::Signing, "Signing"),
-    (Group::Logs, "Logs"),
+    (Group::Logs, "Logs and faults"),
 ];
 
 fn row(setting: &Setting) -> String {

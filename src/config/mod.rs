@@ -79,6 +79,7 @@ fn read(reader: &mut Reader<'_>, files: &dyn Files, cores: usize) -> Option<Conf
     let source = source::read(reader, files, cores);
     let sign_timeout = reader.number(&settings::SIGN_TIMEOUT_MS);
     let jwks_max_age = reader.number(&settings::JWKS_MAX_AGE_SECONDS);
+    let core_dumps = reader.switch(&settings::CORE_DUMPS);
     let log = log_filter(reader);
     Some(Config {
         listen: listen?,
@@ -86,6 +87,7 @@ fn read(reader: &mut Reader<'_>, files: &dyn Files, cores: usize) -> Option<Conf
         source: source?,
         sign_timeout: Duration::from_millis(sign_timeout?),
         jwks_max_age: Duration::from_secs(jwks_max_age?),
+        core_dumps: core_dumps?,
         log,
     })
 }
@@ -117,6 +119,8 @@ pub struct Config {
     pub source: KeySource,
     pub sign_timeout: Duration,
     pub jwks_max_age: Duration,
+    /// The process may be looked into, by core dump or debugger.
+    pub core_dumps: bool,
     pub log: Option<String>,
 }
 

@@ -67,12 +67,11 @@ pub const OF_THE_RUNTIME: [&str; 4] = [
 ];
 
 /// Names that are reserved. A start error: a policy that is silently ignored is worse than none.
-pub const NOT_BUILT: [&str; 19] = [
+pub const NOT_BUILT: [&str; 18] = [
     "MACP_AUTH_ACTIVATE_AFTER_CONVERGENCE",
     "MACP_AUTH_ADMIN_ADDR",
     "MACP_AUTH_AUDIT_DIR",
     "MACP_AUTH_CLOCK_SKEW_SECONDS",
-    "MACP_AUTH_CORE_DUMPS",
     "MACP_AUTH_EXTRA_JWKS_FILE",
     "MACP_AUTH_KEY_LEAD_SECONDS",
     "MACP_AUTH_KEY_POLL_SECONDS",
@@ -181,6 +180,8 @@ settings! {
     SIGN_TIMEOUT_MS = Signing "MACP_AUTH_SIGN_TIMEOUT_MS", Value("3000"), number(1, 3500, "clients give up after 5 seconds, and a refusal must reach them before"), shown:
         "Longest wait for one mint, queueing and retries included. Then 503.";
 
+    CORE_DUMPS = Logs "MACP_AUTH_CORE_DUMPS", Value("0"), Form::Switch, shown:
+        "`1`: core dumps and debuggers are allowed, to look into a fault. They show PIN and pinned key. Without it both are off as soon as there is such a secret.";
     LOG = Logs "MACP_AUTH_LOG", Described("info"), Form::LogFilter, shown:
         "What to log, as a `RUST_LOG` filter: `debug`, or `warn,macp_auth_service=debug`. Logs go to stderr: text on a terminal, JSON elsewhere.";
 }

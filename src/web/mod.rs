@@ -19,12 +19,12 @@ mod media_type;
 mod origin;
 mod ready;
 mod reply;
-mod request;
 mod routes;
 mod scan;
 mod throttle;
 mod wire;
 
+pub mod request;
 pub mod server;
 
 use std::time::Duration;

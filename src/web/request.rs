@@ -17,7 +17,7 @@ use crate::grant::{MintRequest, RequestedTtl, Scopes, Sender};
 
 /// The first check that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum RequestError {
+pub enum RequestError {
     #[error("the body is not JSON, or neither an object nor an array")]
     InvalidJson,
     #[error("sender is missing, blank, or no string")]
@@ -29,7 +29,10 @@ pub(super) enum RequestError {
 }
 
 /// Reads a whole body; an empty one counts as `{}`.
-pub(super) fn parse(body: &[u8]) -> Result<MintRequest, RequestError> {
+///
+/// # Errors
+/// The first check that failed.
+pub fn parse(body: &[u8]) -> Result<MintRequest, RequestError> {
     let text = std::str::from_utf8(body).map_err(|_| RequestError::InvalidJson)?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.is_empty() {

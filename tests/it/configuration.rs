@@ -164,7 +164,6 @@ fn names_that_are_not_built_yet_are_refused_and_not_ignored() {
         "MACP_AUTH_KEY_SCHEDULE_FILE",
         "MACP_AUTH_ACTIVATE_AFTER_CONVERGENCE",
         "MACP_AUTH_ROTATION_UNSAFE",
-        "MACP_AUTH_CORE_DUMPS",
         "MACP_AUTH_VERIFIER_TTL_SECONDS",
         "MACP_AUTH_KEY_POLL_SECONDS",
         "MACP_AUTH_KEY_LEAD_SECONDS",

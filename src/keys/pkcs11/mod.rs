@@ -31,7 +31,9 @@ mod signer;
 mod standing;
 mod supervisor;
 pub mod token;
+pub mod trial;
 pub mod uri;
 mod watch;
 
 pub use signer::{Shutdown, StartError, TokenSigner};
+pub use standing::explain_no_key;

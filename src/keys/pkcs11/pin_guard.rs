@@ -51,6 +51,13 @@ struct Saved {
     entries: Vec<Entry>,
 }
 
+/// An attempt that was written down; to be told how it ended.
+#[derive(Debug)]
+#[must_use]
+pub struct Attempt {
+    salt: String,
+}
+
 /// Why no login is tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Blocked {
@@ -77,19 +84,23 @@ impl PinGuard {
         token: &str,
         pin: &Pin,
         now: UnixSeconds,
-    ) -> io::Result<Result<(), Blocked>> {
+    ) -> io::Result<Result<Attempt, Blocked>> {
         self.change(|entries| {
             let known = entries.iter_mut().find(|entry| entry.is(token, pin));
-            if let Some(entry) = known {
-                if entry.refused.is_some() || entry.attempts >= ATTEMPTS_WITHOUT_ANSWER {
-                    return Ok(Err(entry.blocked()));
+            let entry = match known {
+                Some(entry) if entry.is_spent() => return Ok(Err(entry.blocked())),
+                Some(entry) => {
+                    entry.attempts += 1;
+                    entry.at = now.get();
+                    entry.clone()
                 }
-                entry.attempts += 1;
-                entry.at = now.get();
-            } else {
-                entries.push(Entry::new(token, pin, now)?);
-            }
-            Ok(Ok(()))
+                None => {
+                    let entry = Entry::new(token, pin, now)?;
+                    entries.push(entry.clone());
+                    entry
+                }
+            };
+            Ok(Ok(Attempt { salt: entry.salt }))
         })
     }
 
@@ -97,9 +108,9 @@ impl PinGuard {
     ///
     /// # Errors
     /// The system's.
-    pub fn cleared(&self, token: &str, pin: &Pin) -> io::Result<()> {
+    pub fn cleared(&self, attempt: &Attempt) -> io::Result<()> {
         self.change(|entries| {
-            entries.retain(|entry| !entry.is(token, pin));
+            entries.retain(|entry| entry.salt != attempt.salt);
             Ok(())
         })
     }
@@ -108,9 +119,9 @@ impl PinGuard {
     ///
     /// # Errors
     /// The system's.
-    pub fn refused(&self, token: &str, pin: &Pin, answer: &str) -> io::Result<()> {
+    pub fn refused(&self, attempt: &Attempt, answer: &str) -> io::Result<()> {
         self.change(|entries| {
-            if let Some(entry) = entries.iter_mut().find(|entry| entry.is(token, pin)) {
+            if let Some(entry) = entries.iter_mut().find(|entry| entry.salt == attempt.salt) {
                 entry.refused = Some(answer.to_owned());
             }
             Ok(())
@@ -170,6 +181,10 @@ impl Entry {
             && hex::decode(&self.salt).is_ok_and(|salt| hash(&salt, pin) == self.hash)
     }
 
+    const fn is_spent(&self) -> bool {
+        self.refused.is_some() || self.attempts >= ATTEMPTS_WITHOUT_ANSWER
+    }
+
     fn blocked(&self) -> Blocked {
         let unanswered = || "the token never answered".to_owned();
         Blocked {
@@ -209,10 +224,8 @@ mod tests {
     fn a_refused_pin_is_not_tried_again_even_after_a_restart() {
         let home = tempfile::tempdir().unwrap();
         let first = guard(&home);
-        assert!(first.begin("t 1", &pin("wrong"), NOW).unwrap().is_ok());
-        first
-            .refused("t 1", &pin("wrong"), "CKR_PIN_INCORRECT")
-            .unwrap();
+        let attempt = first.begin("t 1", &pin("wrong"), NOW).unwrap().unwrap();
+        first.refused(&attempt, "CKR_PIN_INCORRECT").unwrap();
 
         let restarted = guard(&home);
         let blocked = restarted
@@ -237,12 +250,12 @@ mod tests {
     fn success_and_an_operator_clear_the_memory() {
         let home = tempfile::tempdir().unwrap();
         let guard = guard(&home);
-        assert!(guard.begin("t", &pin("1234"), NOW).unwrap().is_ok());
-        guard.cleared("t", &pin("1234")).unwrap();
+        let attempt = guard.begin("t", &pin("1234"), NOW).unwrap().unwrap();
+        guard.cleared(&attempt).unwrap();
         assert_eq!(guard.clear().unwrap(), 0);
 
-        assert!(guard.begin("t", &pin("1234"), NOW).unwrap().is_ok());
-        guard.refused("t", &pin("1234"), "CKR_PIN_LOCKED").unwrap();
+        let attempt = guard.begin("t", &pin("1234"), NOW).unwrap().unwrap();
+        guard.refused(&attempt, "CKR_PIN_LOCKED").unwrap();
         assert_eq!(guard.clear().unwrap(), 1);
         assert!(guard.begin("t", &pin("1234"), NOW).unwrap().is_ok());
     }

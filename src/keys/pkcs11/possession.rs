@@ -99,7 +99,7 @@ fn always_authenticates(token: &Token, object: ObjectHandle) -> bool {
 }
 
 /// A message that nobody can have had signed before.
-fn nonce() -> Vec<u8> {
+pub(super) fn nonce() -> Vec<u8> {
     let mut message = b"macp-auth-service: proof of possession ".to_vec();
     let mut random = [0; 32];
     // Without random bytes the message still proves that the pair belongs together.

@@ -34,7 +34,7 @@ const SHUT_DOWN_WITHIN: Duration = Duration::from_secs(2);
 /// A token whose last verified signature is older is not ready.
 const FRESH: Duration = Duration::from_secs(30);
 
-/// Signs in tokens. Requests see a ring of published keys and [`TokenSigner::sign`].
+/// Signs in tokens. Requests see a ring of published keys, and ask for signatures.
 #[derive(Debug)]
 pub struct TokenSigner {
     board: Arc<Board>,

@@ -76,7 +76,7 @@ impl Supervisor {
 }
 
 /// Why there is nothing to sign with, and what to do.
-pub(super) fn explain_no_key(token: &Token, config: &TokenConfig, reports: &[KeyReport]) -> String {
+pub fn explain_no_key(token: &Token, config: &TokenConfig, reports: &[KeyReport]) -> String {
     if !reports.is_empty() {
         let lines: Vec<String> = reports.iter().map(KeyReport::line).collect();
         return format!("no usable key: {}", lines.join(" | "));

@@ -159,6 +159,11 @@ impl Token {
         self.logged_in
     }
 
+    /// An operator says that the last try may be spent.
+    pub const fn allow_final_try(&mut self) {
+        self.info.pin_final_try = false;
+    }
+
     /// The label, for messages.
     pub fn label(&self) -> &str {
         &self.info.label
@@ -188,29 +193,30 @@ impl Token {
             token: token.clone(),
             reason: error.to_string(),
         };
-        if let Err(blocked) = guard
-            .begin(&name, pin, UnixSeconds::now())
-            .map_err(memory)?
-        {
-            return Err(TokenFault::PinRemembered {
-                token,
-                reason: blocked.reason,
-                since: blocked.since.rfc3339(),
-            });
-        }
+        let begun = guard.begin(&name, pin, UnixSeconds::now());
+        let attempt = match begun.map_err(memory)? {
+            Ok(attempt) => attempt,
+            Err(blocked) => {
+                return Err(TokenFault::PinRemembered {
+                    token,
+                    reason: blocked.reason,
+                    since: blocked.since.rfc3339(),
+                });
+            }
+        };
         let secret = AuthPin::new(pin.expose().into());
         let outcome = self.anchor.login(UserType::User, Some(&secret));
         match outcome.map_err(Failure::from) {
             Err(failure) if failure.class() == Class::Pin => {
                 let answer = failure.to_string();
-                guard.refused(&name, pin, &answer).map_err(memory)?;
+                guard.refused(&attempt, &answer).map_err(memory)?;
                 Err(TokenFault::PinRefused { token, failure })
             }
             Err(failure) if failure.class() != Class::AlreadyDone => {
-                guard.cleared(&name, pin).map_err(memory)?;
+                guard.cleared(&attempt).map_err(memory)?;
                 Err(TokenFault::Login { token, failure })
             }
-            Ok(()) | Err(_) => guard.cleared(&name, pin).map_err(memory),
+            Ok(()) | Err(_) => guard.cleared(&attempt).map_err(memory),
         }
     }
 }

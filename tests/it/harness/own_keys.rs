@@ -19,10 +19,20 @@ pub fn private_ec_jwk() -> Value {
 
 /// An RSA key with its CRT members; no kid.
 pub fn private_rsa_jwk(size: KeySize) -> Value {
+    rsa_jwk(&rsa_pkcs8(size))
+}
+
+/// An RSA key in PKCS#8, for import into a token.
+pub fn rsa_pkcs8(size: KeySize) -> Vec<u8> {
     let pair = RsaKeyPair::generate(size).unwrap();
     let der: Pkcs8V1Der<'_> = pair.as_der().unwrap();
+    der.as_ref().to_vec()
+}
+
+/// The same key as a JWK.
+pub fn rsa_jwk(pkcs8_der: &[u8]) -> Value {
     // PrivateKeyInfo: version, algorithm, and an OCTET STRING with the RSAPrivateKey (RFC 5958, RFC 8017 A.1.2).
-    let info = members(contents(der.as_ref()).1);
+    let info = members(contents(pkcs8_der).1);
     let numbers = members(contents(info[2]).1);
     let mut jwk = json!({"kty": "RSA"});
     for (name, number) in ["n", "e", "d", "p", "q", "dp", "dq", "qi"]
