@@ -5,8 +5,8 @@
 //! ```
 //!
 //! Two passes: a fault of two calls, by all codes, and one that lasts a second, by one code of each class. A few services walk
-//! a function's codes side by side, because most of the time is the pause between two re-initialisations. The ignored tests
-//! are the long form: one process for each function, all codes, both passes.
+//! a function's codes side by side, because most of the time is the pause between two re-initialisations.
+//! `MACP_TEST_WALK=alone` (tests/walk-codes.sh) is the long form: one process for each function, all codes, both passes.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -334,26 +334,24 @@ fn all_codes_are_walked() {
 }
 
 macro_rules! walks {
-    ($($name:ident $alone:ident $site:ident)*) => {$(
+    ($($name:ident $site:ident)*) => {$(
         #[test]
         fn $name() {
-            $site.walk();
-        }
-
-        #[test]
-        #[ignore = "minutes: one process, all codes, both passes"]
-        fn $alone() {
-            $site.walk_alone();
+            if std::env::var_os("MACP_TEST_WALK").is_some_and(|form| form == "alone") {
+                $site.walk_alone();
+            } else {
+                $site.walk();
+            }
         }
     )*};
 }
 
 walks! {
-    no_code_of_sign_init_costs_more_than_a_moment one_process_survives_all_codes_of_sign_init SIGN_INIT
-    no_code_of_sign_costs_more_than_a_moment one_process_survives_all_codes_of_sign SIGN
-    no_code_of_open_session_costs_more_than_a_moment one_process_survives_all_codes_of_open_session OPEN_SESSION
-    no_code_of_find_objects_costs_more_than_a_moment one_process_survives_all_codes_of_find_objects FIND_OBJECTS
-    no_code_of_find_objects_init_costs_more_than_a_moment one_process_survives_all_codes_of_find_objects_init FIND_OBJECTS_INIT
-    no_code_of_login_costs_more_than_a_moment one_process_survives_all_codes_of_login LOGIN
-    no_code_of_get_attribute_value_costs_more_than_a_moment one_process_survives_all_codes_of_get_attribute_value ATTRIBUTES
+    no_code_of_sign_init_costs_more_than_a_moment SIGN_INIT
+    no_code_of_sign_costs_more_than_a_moment SIGN
+    no_code_of_open_session_costs_more_than_a_moment OPEN_SESSION
+    no_code_of_find_objects_costs_more_than_a_moment FIND_OBJECTS
+    no_code_of_find_objects_init_costs_more_than_a_moment FIND_OBJECTS_INIT
+    no_code_of_login_costs_more_than_a_moment LOGIN
+    no_code_of_get_attribute_value_costs_more_than_a_moment ATTRIBUTES
 }
