@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use crate::harness::faults::FaultyHsm;
 use crate::harness::load::Load;
 use crate::harness::vitals::Vitals;
-use crate::harness::{Service, until};
+use crate::harness::{Service, stretched, until};
 
 /// What leads the service to call the function at all.
 #[derive(Debug, Clone, Copy)]
@@ -183,7 +183,7 @@ impl Site {
             } else {
                 self.survived(code, *lasting, &hsm, &service, &load, &what)
             };
-            walked.late += usize::from(took > RESUMES_WITHIN);
+            walked.late += usize::from(took > stretched(RESUMES_WITHIN));
             if took > walked.slowest {
                 (walked.slowest, walked.at) = (took, what);
             }

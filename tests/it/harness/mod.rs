@@ -17,4 +17,4 @@ pub use jwt::{Jwks, Token};
 pub use own_keys::{private_ec_jwk, private_rsa_jwk, rsa_jwk, rsa_pkcs8};
 pub use service::{Launch, Service};
 pub use softhsm::{KeyPair, SoftHsm};
-pub use wait::until;
+pub use wait::{stretched, until};

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-/// Looks again until `look` gives something; panics with `what` after `within`.
+/// Looks again until `look` gives something; panics with `what` after `within`, stretched.
 pub fn until<T>(what: &str, within: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+    let within = stretched(within);
     let deadline = Instant::now() + within;
     loop {
         if let Some(found) = look() {
@@ -12,6 +13,19 @@ pub fn until<T>(what: &str, within: Duration, mut look: impl FnMut() -> Option<T
         assert!(Instant::now() < deadline, "{what}: not within {within:?}");
         std::thread::sleep(LOOK_AGAIN);
     }
+}
+
+/// The bound as it stands while up to four programs want each processor; in proportion longer beyond, because a service that
+/// is not given a processor cannot keep any time.
+pub fn stretched(bound: Duration) -> Duration {
+    let processors = std::thread::available_parallelism().map_or(1.0, |count| count.get() as f64);
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let running: f64 = load
+        .split(' ')
+        .next()
+        .and_then(|last_minute| last_minute.parse().ok())
+        .unwrap_or(0.0);
+    bound.mul_f64((running / processors / 4.0).max(1.0))
 }
 
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
