@@ -216,6 +216,8 @@ impl Supervisor {
         };
         possession::prove_again(token, handle, key.verifier())?;
         charge.shared.verified();
+        // Although a thread may be stuck: the other sessions serve on.
+        charge.shared.revive(live);
         Ok(())
     }
 

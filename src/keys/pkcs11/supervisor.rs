@@ -169,6 +169,8 @@ impl Supervisor {
                     }
                     self.charge.shared.set_state(State::Down);
                 }
+                // It came back before this was read, and has signed since.
+                Ok(Event::Stuck) if self.charge.shared.is_live() => {}
                 Ok(Event::Stuck) => return Next::Down(Down::Stuck),
                 Ok(Event::Restarted) => return Next::Cure(Action::Reinitialize),
                 Ok(Event::Refused { generation, reason }) if generation == self.generation => {
