@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 
+use super::ckr::{Class, Failure};
 use super::discovery::{self, FoundKey, Search};
 use super::host::NotRestarted;
 use super::possession;
@@ -33,6 +34,9 @@ impl Supervisor {
             };
             match outcome {
                 Err(down) if action < Action::Reinitialize && !down.is_final() => {
+                    if escalate(action) == Action::Reinitialize && self.started_just_now() {
+                        return Err(down);
+                    }
                     tracing::debug!(reason = %down, ?action, "not cured; the next rung");
                     action = escalate(action);
                 }
@@ -106,7 +110,7 @@ impl Supervisor {
                 self.last_pin = pin.cloned();
                 Ok(())
             }
-            Err(fault) => Err(self.remember_refusal(fault, pin)),
+            Err(fault) => Err(self.remember_refusal(fault, pin.cloned())),
         }
     }
 
@@ -119,18 +123,30 @@ impl Supervisor {
             (Some(_), None) => Ok(()),
             (None, _) => return Err(Down::NoKey(String::new())),
         };
-        outcome.map_err(|fault| self.remember_refusal(fault, pin.as_ref()))
+        outcome.map_err(|fault| self.remember_refusal(fault, pin))
     }
 
-    fn remember_refusal(&mut self, fault: TokenFault, pin: Option<&Pin>) -> Down {
+    /// A code about the PIN ends its use wherever it comes from: the search and each signature give it to some keys.
+    fn remember_refusal(&mut self, fault: TokenFault, pin: Option<Pin>) -> Down {
+        let fault = fault.as_refused_pin().unwrap_or(fault);
         let refused = matches!(
             fault,
             TokenFault::PinRefused { .. } | TokenFault::PinRemembered { .. }
         );
         if let (true, Some(pin)) = (refused, pin) {
-            self.refused_pin = Some((pin.clone(), fault.clone()));
+            self.refused_pin = Some((pin, fault.clone()));
         }
         fault.into()
+    }
+
+    /// What a mint met that no repair cures.
+    pub(super) fn refused(&mut self, failure: Failure) -> Down {
+        if failure.class() != Class::Pin {
+            return Down::Refused(failure.to_string());
+        }
+        let token = self.charge.name.clone();
+        let fault = TokenFault::PinRefused { token, failure };
+        self.remember_refusal(fault, self.last_pin.clone())
     }
 
     /// The configured PIN, unless the token has refused exactly this one. A PIN that has logged in outlives its file.
@@ -163,7 +179,13 @@ impl Supervisor {
         let Some(token) = guard.as_ref() else {
             return Err(Down::NoKey(String::new()));
         };
-        let reports = discovery::find_keys(token, &search)?;
+        let reports = match discovery::find_keys(token, &search) {
+            Ok(reports) => reports,
+            Err(fault) => {
+                drop(guard);
+                return Err(self.remember_refusal(fault, self.last_pin.clone()));
+            }
+        };
         let explained = standing::explain_no_key(token, &charge.token, &reports);
         let (slot, logged_in) = (token.slot(), token.logged_in());
         drop(guard);
@@ -197,7 +219,16 @@ impl Supervisor {
     }
 
     /// Signs a nonce with the key in use on this token, on a session of its own.
-    pub(super) fn canary(&self) -> Result<(), Down> {
+    pub(super) fn canary(&mut self) -> Result<(), Down> {
+        match self.sign_a_nonce() {
+            Err(Down::Token(fault)) if fault.as_refused_pin().is_some() => {
+                Err(self.remember_refusal(fault, self.last_pin.clone()))
+            }
+            other => other,
+        }
+    }
+
+    fn sign_a_nonce(&self) -> Result<(), Down> {
         let charge = &self.charge;
         let _inside = charge.shared.enter();
         let _in_module = charge.host.enter();
@@ -216,6 +247,10 @@ impl Supervisor {
         };
         possession::prove_again(token, handle, key.verifier())?;
         charge.shared.verified();
+        // A session of its own says nothing of the threads that mints wait for.
+        if self.down == Some(Down::Stuck) && charge.shared.all_threads_stuck() {
+            return Err(Down::Stuck);
+        }
         // Although a thread may be stuck: the other sessions serve on.
         charge.shared.revive(live);
         Ok(())

@@ -46,7 +46,8 @@ pub(super) fn prove(
                     return Ok(Ok((handle, public.clone())));
                 }
             }
-            Err(failure) if failure.class() == Class::Token || failure.class() == Class::Login => {
+            // A refused PIN is not given to the next mechanism as well.
+            Err(failure) if matches!(failure.class(), Class::Token | Class::Login | Class::Pin) => {
                 return Err(token.fault(failure));
             }
             Err(failure) => tried.push(format!("{} {failure}", mechanism.name())),

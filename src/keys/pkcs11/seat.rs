@@ -163,38 +163,39 @@ impl Seat {
 
     /// Acts on trouble; whether another attempt makes sense.
     fn answer(&self, live: &Live, trouble: Trouble, first: bool) -> bool {
-        let (action, reason) = match trouble {
+        let (failure, place, session) = match trouble {
             Trouble::WrongSignature => {
                 tracing::error!(
                     "a signature did not verify under the published key and was not released"
                 );
-                (
-                    Action::FindKeys,
-                    "a signature that does not verify".to_owned(),
-                )
+                let reason = "a signature that does not verify".to_owned();
+                self.shared
+                    .repair(live.generation, Action::FindKeys, reason);
+                return first;
             }
             Trouble::Failed {
                 failure,
                 place,
                 session,
-            } => {
-                let history = History {
-                    first,
-                    signed_before: true,
-                };
-                let action = decide(failure.class(), place, session, history);
-                (action, failure.to_string())
-            }
+            } => (failure, place, session),
         };
-        match action {
+        let history = History {
+            first,
+            signed_before: true,
+        };
+        match decide(failure.class(), place, session, history) {
             Action::Proceed | Action::NewSession => first,
-            Action::FindKeys | Action::LogIn | Action::Reinitialize => {
-                self.shared.repair(live.generation, action, reason);
+            action @ (Action::FindKeys | Action::LogIn | Action::Reinitialize) => {
+                self.shared
+                    .repair(live.generation, action, failure.to_string());
                 first
             }
             Action::StopLogins | Action::GiveUp => {
                 let generation = live.generation;
-                self.shared.tell(Event::Refused { generation, reason });
+                self.shared.tell(Event::Refused {
+                    generation,
+                    failure,
+                });
                 false
             }
         }

@@ -10,6 +10,7 @@ use crossbeam_channel::Sender;
 use cryptoki::slot::Slot;
 use parking_lot::Mutex;
 
+use super::ckr::Failure;
 use super::module::Module;
 use super::phase::Phase;
 pub(super) use super::phase::State;
@@ -60,7 +61,7 @@ pub(super) enum Event {
     /// Trouble that only an operator cures.
     Refused {
         generation: u64,
-        reason: String,
+        failure: Failure,
     },
     /// A call is stuck past its budget; the state is `Down` already.
     Stuck,
@@ -195,6 +196,7 @@ impl Shared {
     /// A signature has just verified.
     pub(super) fn verified(&self) {
         self.last_verified.store(self.ticks(), Ordering::Relaxed);
+        self.uncured.store(false, Ordering::Release);
     }
 
     /// A mint has failed on a token that was thought well.
@@ -218,14 +220,31 @@ impl Shared {
         place.presence.enter(self.ticks())
     }
 
-    /// The longest time that a signing thread or the supervisor has been inside, and since when.
-    pub(super) fn longest_call(&self) -> Option<(u64, Duration)> {
+    /// The longest time that a signing thread or the supervisor has been inside.
+    pub(super) fn longest_call(&self) -> Option<Duration> {
+        self.presences().map(|since| self.since(since)).max()
+    }
+
+    /// When the latest of the calls began that have lasted longer than this.
+    pub(super) fn latest_overdue(&self, budget: Duration) -> Option<u64> {
+        self.presences()
+            .filter(|&since| self.since(since) > budget)
+            .max()
+    }
+
+    /// No signing thread is free, and none has been for longer than a thread takes to leave the module.
+    pub(super) fn all_threads_stuck(&self) -> bool {
+        self.places.iter().all(|place| {
+            let since = place.presence.since();
+            since.is_some_and(|since| self.since(since) > QUIET_WITHIN)
+        })
+    }
+
+    fn presences(&self) -> impl Iterator<Item = u64> {
         let threads = self.places.iter().map(|place| &place.presence);
         threads
             .chain([&self.supervisor])
             .filter_map(Presence::since)
-            .min()
-            .map(|since| (since, self.since(since)))
     }
 
     fn ticks(&self) -> u64 {

@@ -115,7 +115,7 @@ impl Supervisor {
                 Next::Stop => return self.leave(),
                 Next::Cure(action) => self.cure(action),
                 Next::Canary => match self.canary() {
-                    Err(Down::Token(fault)) => {
+                    Err(Down::Token(fault)) if fault.as_refused_pin().is_none() => {
                         tracing::warn!(token = %self.charge.name, %fault, "the canary failed; the token is being cured");
                         self.charge.shared.set_state(State::Repairing);
                         self.cure(Action::FindKeys)
@@ -169,13 +169,14 @@ impl Supervisor {
                     }
                     self.charge.shared.set_state(State::Down);
                 }
-                // It came back before this was read, and has signed since.
+                // The repair that took too long has ended well since.
                 Ok(Event::Stuck) if self.charge.shared.is_live() => {}
                 Ok(Event::Stuck) => return Next::Down(Down::Stuck),
                 Ok(Event::Restarted) => return Next::Cure(Action::Reinitialize),
-                Ok(Event::Refused { generation, reason }) if generation == self.generation => {
-                    return Next::Down(Down::Refused(reason));
-                }
+                Ok(Event::Refused {
+                    generation,
+                    failure,
+                }) if generation == self.generation => return Next::Down(self.refused(failure)),
                 Ok(Event::Refused { .. }) => {}
             }
         }
@@ -208,18 +209,29 @@ impl Supervisor {
             .any(|place| place.session.try_lock().is_none())
     }
 
-    /// The end of the pause after the last start, between 80 % and 120 % of two seconds.
+    /// The last start was less than a pause ago.
+    pub(super) fn started_just_now(&self) -> bool {
+        self.last_start
+            .as_ref()
+            .is_some_and(|start| start.elapsed() < jittered(PAUSE))
+    }
+
+    /// The end of the pause: after the last start while the token is live, from now on while it is down.
     fn pause(&self) -> Deadline {
-        let mut random = [128];
-        // Without random bytes every replica waits the same.
-        aws_lc_rs::rand::fill(&mut random).ok();
-        let wait = PAUSE * (80 * 255 + 40 * u32::from(random[0])) / (100 * 255);
         let since = match (&self.last_start, self.charge.shared.is_live()) {
             (Some(start), true) => start.elapsed(),
             _ => Duration::ZERO,
         };
-        Deadline::after(wait.saturating_sub(since))
+        Deadline::after(jittered(PAUSE).saturating_sub(since))
     }
+}
+
+/// Between 80 % and 120 % of it.
+fn jittered(pause: Duration) -> Duration {
+    let mut random = [128];
+    // Without random bytes every replica waits the same.
+    aws_lc_rs::rand::fill(&mut random).ok();
+    pause * (80 * 255 + 40 * u32::from(random[0])) / (100 * 255)
 }
 
 impl Down {

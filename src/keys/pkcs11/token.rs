@@ -221,6 +221,36 @@ impl Token {
     }
 }
 
+impl TokenFault {
+    /// The same as a refused PIN, where the code is about the PIN, whichever call gave it.
+    pub fn as_refused_pin(&self) -> Option<Self> {
+        match self {
+            Self::PinRefused { token, failure }
+            | Self::NoSession { token, failure }
+            | Self::Login { token, failure }
+            | Self::Call { token, failure }
+                if failure.class() == Class::Pin =>
+            {
+                Some(Self::PinRefused {
+                    token: token.clone(),
+                    failure: failure.clone(),
+                })
+            }
+            Self::PinRefused { .. }
+            | Self::NoSession { .. }
+            | Self::Login { .. }
+            | Self::Call { .. }
+            | Self::Initialize { .. }
+            | Self::Absent { .. }
+            | Self::Ambiguous { .. }
+            | Self::PinAtRisk { .. }
+            | Self::PinRemembered { .. }
+            | Self::Memory { .. }
+            | Self::WrongSignature { .. } => None,
+        }
+    }
+}
+
 /// Exactly one token may match: two are an error, never "the first".
 fn select(module: &Module, wanted: &TokenSelector) -> Result<(Slot, TokenInfo), TokenFault> {
     let tokens = module.tokens().map_err(|failure| TokenFault::Absent {

@@ -28,12 +28,11 @@ pub(super) fn run(tokens: &[Arc<Shared>], patience: Patience, stop: &Receiver<()
     while stop.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
         let mut longest = Duration::ZERO;
         for (token, tripped) in tokens.iter().zip(&mut tripped) {
-            let Some((since, lasting)) = token.longest_call() else {
-                continue;
-            };
-            longest = longest.max(lasting);
+            longest = longest.max(token.longest_call().unwrap_or_default());
             // One call trips once: the supervisor may find that the other sessions still sign.
-            if lasting > patience.call && since > *tripped {
+            if let Some(since) = token.latest_overdue(patience.call)
+                && since > *tripped
+            {
                 *tripped = since;
                 token.give_up_waiting();
             }

@@ -1,12 +1,15 @@
 //! What the subjects share: a service under test, a throw-away token, an HTTP client, and an independent verifier.
 
+pub mod faults;
 pub mod http;
 pub mod jwt;
+pub mod load;
 mod own_keys;
 pub mod precondition;
 pub mod service;
 pub mod softhsm;
 pub mod vectors;
+pub mod vitals;
 pub mod wait;
 
 pub use http::{Answer, Connection};

@@ -50,7 +50,7 @@ fn find() -> Result<Tools, String> {
 }
 
 /// In /usr/lib, or in a directory of it such as /usr/lib/x86_64-linux-gnu.
-fn library(name: &str) -> Option<PathBuf> {
+pub fn library(name: &str) -> Option<PathBuf> {
     ["/usr/lib", "/usr/lib64", "/usr/local/lib"]
         .iter()
         .flat_map(|root| {
