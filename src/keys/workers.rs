@@ -147,6 +147,7 @@ mod tests {
     use crate::jose::Algorithm;
     use crate::keys::local::LocalKey;
     use std::sync::Barrier;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     struct Local(Arc<LocalKey>);
 
@@ -262,6 +263,77 @@ mod tests {
         go_on.send(()).unwrap();
         assert!(first.await.unwrap().is_ok());
         assert!(go_on.is_empty(), "the late job reached no device");
+    }
+
+    /// Fails as devices do: by an error, a panic, or too late.
+    struct Moody(Local);
+
+    impl SigningDevice for Moody {
+        fn sign(
+            &mut self,
+            key: &PublishedKey,
+            message: &[u8],
+            deadline: Deadline,
+        ) -> Result<Signature, SignError> {
+            match message.last().map(|byte| byte % 8) {
+                Some(0) => panic!("a bug in a device"),
+                Some(1) => Err(SignError::Unavailable),
+                Some(2) => {
+                    for _ in 0..1000 {
+                        std::thread::yield_now();
+                    }
+                    self.0.sign(key, message, deadline)
+                }
+                _ => self.0.sign(key, message, deadline),
+            }
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn nobody_in_a_crowd_gets_an_answer_of_somebody_else() {
+        let key = key();
+        let devices = (0..4).map(|_| Moody(Local(Arc::clone(&key)))).collect();
+        let workers = Arc::new(Workers::start(devices, 64).unwrap());
+        let answered = Arc::new(AtomicUsize::new(0));
+
+        let mints = (0..2000_u64).map(|number| {
+            let (workers, key) = (Arc::clone(&workers), Arc::clone(&key));
+            let answered = Arc::clone(&answered);
+            let mint = tokio::spawn(async move {
+                let wanted = input(&key, number.to_string().as_bytes());
+                let deadline = match number % 4 {
+                    0 => soon(),
+                    short => Deadline::after(Duration::from_millis(short)),
+                };
+                let published = key.published();
+                let Ok(jwt) = workers.sign(&published, wanted.clone(), deadline).await else {
+                    return;
+                };
+                let mut theirs = jwt.expose().as_bytes().to_vec();
+                let signature = theirs.split_off(wanted.as_bytes().len());
+                assert_eq!(theirs, wanted.as_bytes());
+                let signature = base64::Engine::decode(
+                    &base64::engine::general_purpose::URL_SAFE_NO_PAD,
+                    &signature[1..],
+                );
+                let signature = Signature::new(signature.unwrap());
+                assert!(published.verifier().accepts(&theirs, &signature));
+                answered.fetch_add(1, Ordering::Relaxed);
+            });
+            if number % 7 == 0 {
+                // Its caller went away.
+                mint.abort();
+            }
+            mint
+        });
+        for mint in mints.collect::<Vec<_>>() {
+            assert!(mint.await.err().is_none_or(|error| error.is_cancelled()));
+        }
+        assert!(answered.load(Ordering::Relaxed) > 10);
+        let wanted = input(&key, b"3");
+        let published = key.published();
+        let after = workers.sign(&published, wanted, soon()).await;
+        assert!(after.is_ok(), "all threads live on: {after:?}");
     }
 
     #[tokio::test]

@@ -221,10 +221,6 @@ impl Supervisor {
     /// Signs a nonce with the key in use on this token, on a session of its own.
     pub(super) fn canary(&mut self) -> Result<(), Down> {
         match self.sign_a_nonce() {
-            // A session of its own says nothing of the threads that mints wait for.
-            Ok(()) if self.down == Some(Down::Stuck) && self.charge.shared.all_threads_stuck() => {
-                Err(Down::Stuck)
-            }
             Err(Down::Token(fault)) if fault.as_refused_pin().is_some() => {
                 Err(self.remember_refusal(fault, self.last_pin.clone()))
             }
@@ -251,6 +247,12 @@ impl Supervisor {
         };
         possession::prove_again(token, handle, key.verifier())?;
         charge.shared.verified();
+        // A session of its own says nothing of the threads that mints wait for.
+        if self.down == Some(Down::Stuck) && charge.shared.all_threads_stuck() {
+            return Err(Down::Stuck);
+        }
+        // Although a thread may be stuck: the other sessions serve on.
+        charge.shared.revive(live);
         Ok(())
     }
 

@@ -19,6 +19,7 @@ mod host;
 mod inspect;
 pub mod mechanism;
 pub mod module;
+mod phase;
 pub mod pin_guard;
 pub mod possession;
 pub mod proof;

@@ -100,8 +100,8 @@ impl Seat {
             return Err(Trouble::outdated());
         };
         let mut own = place.session.lock();
-        // The supervisor may have ended the generation while this thread waited for its own seat.
-        if self.shared.generation() != live.generation {
+        // The generation may have ended since this thread saw it. From here on nobody takes the session away.
+        if !self.shared.is_live_in(live.generation) {
             *own = None;
             return Err(Trouble::outdated());
         }

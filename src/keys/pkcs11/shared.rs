@@ -1,12 +1,6 @@
 //! What supervisor, signing threads, watch and requests share of one token.
 //!
-//! ```text
-//! Live(generation) --trouble--> Repairing --cured--> Live(next generation)
-//!        ^                          |
-//!        +------- cured ------ Down <-- not cured, or too slow
-//! ```
-//!
-//! Mints wait in their deadline while the token is being repaired, and are refused at once while it is down.
+//! Whether the token signs stands in `phase`; the sessions lie behind one lock for each thread.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,10 +8,12 @@ use std::time::Duration;
 
 use crossbeam_channel::Sender;
 use cryptoki::slot::Slot;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
 use super::ckr::Failure;
 use super::module::Module;
+use super::phase::Phase;
+pub(super) use super::phase::State;
 use super::recovery::Action;
 use super::seat::OwnSession;
 use super::session::KeyHandle;
@@ -34,11 +30,7 @@ pub(super) struct Shared {
     /// The supervisor's own calls.
     pub(super) supervisor: Presence,
     places: Vec<ThreadPlace>,
-    state: Mutex<State>,
-    changed: Condvar,
-    /// Mirrors of `state`, read without its lock.
-    generation: AtomicU64,
-    down: AtomicBool,
+    phase: Phase,
     uncured: AtomicBool,
     last_verified: AtomicU64,
     events: Sender<Event>,
@@ -47,14 +39,6 @@ pub(super) struct Shared {
 
 /// How long threads may take to leave the module before one counts as stuck.
 const QUIET_WITHIN: Duration = Duration::from_secs(1);
-
-/// Whether the token signs.
-#[derive(Debug, Clone)]
-pub(super) enum State {
-    Live(Arc<Live>),
-    Repairing,
-    Down,
-}
 
 /// A token that signs: handles that are good for exactly one generation.
 #[derive(Debug)]
@@ -119,10 +103,7 @@ impl Shared {
             }),
             supervisor: Presence::default(),
             places: (0..threads).map(|_| ThreadPlace::default()).collect(),
-            state: Mutex::new(State::Down),
-            changed: Condvar::new(),
-            generation: AtomicU64::new(0),
-            down: AtomicBool::new(true),
+            phase: Phase::new(),
             uncured: AtomicBool::new(false),
             last_verified: AtomicU64::new(0),
             events,
@@ -135,60 +116,47 @@ impl Shared {
     }
 
     pub(super) fn state(&self) -> State {
-        self.state.lock().clone()
+        self.phase.current()
     }
 
     /// True while mints are refused without waiting.
     pub(super) fn is_down(&self) -> bool {
-        self.down.load(Ordering::Acquire)
+        self.phase.is_down()
     }
 
     pub(super) fn is_live(&self) -> bool {
-        matches!(*self.state.lock(), State::Live(_))
+        self.phase.live().is_some()
     }
 
-    pub(super) fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
+    /// Whether sessions of this generation may be used; to be asked with the thread's place locked.
+    pub(super) fn is_live_in(&self, generation: u64) -> bool {
+        self.phase.is_live_in(generation)
     }
 
     /// Ends the generation before, and wakes the mints that wait.
     pub(super) fn set_state(&self, state: State) {
-        let mut current = self.state.lock();
-        self.store(&mut current, state);
+        if matches!(state, State::Live(_)) {
+            self.uncured.store(false, Ordering::Release);
+        }
+        self.phase.enter(state);
     }
 
-    fn store(&self, current: &mut State, state: State) {
-        // No generation is current while the token is being repaired: a thread that comes to its seat now stays out.
-        let generation = match &state {
-            State::Live(live) => {
-                self.uncured.store(false, Ordering::Release);
-                live.generation
-            }
-            State::Repairing | State::Down => 0,
-        };
-        self.generation.store(generation, Ordering::Release);
-        self.down
-            .store(matches!(state, State::Down), Ordering::Release);
-        *current = state;
-        self.changed.notify_all();
+    /// Back from `Down` with the sessions it had. The caller is inside the module, so that nobody restarts it meanwhile.
+    pub(super) fn revive(&self, live: &Arc<Live>) {
+        if self.phase.revive(live) {
+            self.uncured.store(false, Ordering::Release);
+        }
     }
 
     /// Whether the token is live with this key.
     pub(super) fn holds(&self, kid: &Kid) -> bool {
-        match &*self.state.lock() {
-            State::Live(live) => live.keys.iter().any(|(held, _)| held == kid),
-            State::Repairing | State::Down => false,
-        }
+        let live = self.phase.live();
+        live.is_some_and(|live| live.keys.iter().any(|(held, _)| held == kid))
     }
 
     /// Takes every session away, mints wait. False where a thread does not come out of the module in time.
     pub(super) fn quiesce(&self) -> bool {
-        {
-            let mut state = self.state.lock();
-            if matches!(*state, State::Live(_)) {
-                self.store(&mut state, State::Repairing);
-            }
-        }
+        self.phase.interrupt();
         let quiet_by = Deadline::after(QUIET_WITHIN);
         for place in &self.places {
             match place.session.try_lock_for(quiet_by.remaining()) {
@@ -205,35 +173,19 @@ impl Shared {
 
     /// Returns when the state is no longer `Repairing`, or at the deadline.
     pub(super) fn wait_for_a_change(&self, deadline: Deadline) {
-        let mut state = self.state.lock();
-        while matches!(*state, State::Repairing) {
-            if self
-                .changed
-                .wait_until(&mut state, deadline.instant())
-                .timed_out()
-            {
-                return;
-            }
-        }
+        self.phase.wait(deadline);
     }
 
     /// Asks for a repair of this generation; only the first to ask is heard.
     pub(super) fn repair(&self, generation: u64, action: Action, reason: String) {
-        let mut state = self.state.lock();
-        let current = matches!(&*state, State::Live(live) if live.generation == generation);
-        if current {
-            self.store(&mut state, State::Repairing);
+        self.phase.repair(generation, || {
             self.tell(Event::Repair { action, reason });
-        }
+        });
     }
 
     /// Turns `Live` or `Repairing` into `Down`, because a call takes too long.
     pub(super) fn give_up_waiting(&self) {
-        let mut state = self.state.lock();
-        if !matches!(*state, State::Down) {
-            self.store(&mut state, State::Down);
-            self.tell(Event::Stuck);
-        }
+        self.phase.give_up(|| self.tell(Event::Stuck));
     }
 
     pub(super) fn tell(&self, event: Event) {

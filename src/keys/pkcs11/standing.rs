@@ -1,7 +1,6 @@
 //! What operators hear of a token: the log once a change, readiness at any time.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use super::discovery::{self, KeyReport};
 use super::shared::{Standing, State};
@@ -13,14 +12,9 @@ impl Supervisor {
     /// Logs a change of state once, and keeps it for readiness.
     pub(super) fn announce(&mut self, outcome: &Result<(), Down>) {
         let down = outcome.as_ref().err().cloned();
-        match (&down, &self.last) {
-            (Some(_), _) => self.charge.shared.set_state(State::Down),
-            // A canary has signed although a thread is stuck: the other sessions serve on. Not where a mint has asked for
-            // a repair since: that comes next.
-            (None, Some(live)) if self.charge.shared.is_down() => {
-                self.charge.shared.set_state(State::Live(Arc::clone(live)));
-            }
-            (None, _) => {}
+        // What is well has been made live where it was found so: by now it may have been interrupted again.
+        if down.is_some() {
+            self.charge.shared.set_state(State::Down);
         }
         let reached = self
             .charge
