@@ -140,7 +140,7 @@ impl FaultyHsm {
 }
 
 /// Built with the tests, beside them.
-fn fault_module() -> OsString {
+pub fn fault_module() -> OsString {
     let path = Path::new(SERVICE).with_file_name("deps/libfault_module.so");
     assert!(path.is_file(), "no {}", path.display());
     PathBuf::into_os_string(path)

@@ -186,6 +186,10 @@ impl SoftHsm {
 
     /// Imports a private key in PKCS#8, with its public half.
     pub fn import(&self, pkcs8_der: &[u8], label: &str, id: &str) {
+        self.import_to(TOKEN, pkcs8_der, label, id);
+    }
+
+    pub fn import_to(&self, token: &str, pkcs8_der: &[u8], label: &str, id: &str) {
         let body = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, pkcs8_der);
         let lines: Vec<_> = body
             .as_bytes()
@@ -204,7 +208,7 @@ impl SoftHsm {
                 "--import",
                 &file.display().to_string(),
                 "--token",
-                TOKEN,
+                token,
                 "--pin",
                 PIN,
                 "--label",

@@ -1,0 +1,255 @@
+//! Two tokens for one service: replicas of one key, or keys of their own of which one stands by. Where one of them lives, no
+//! mint fails. The claims that hold of every answer are those of `harness/load.rs`.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::harness::faults::fault_module;
+use crate::harness::load::Load;
+use crate::harness::{KeyPair, Launch, Service, SoftHsm, rsa_pkcs8, until};
+
+/// From the fault's end to a token, where no sibling is disturbed.
+const RESUMES_WITHIN: Duration = Duration::from_secs(6);
+/// A token that shares its module has it restarted every 30 s at most.
+const SHARED_WITHIN: Duration = Duration::from_secs(40);
+/// Enough mints to meet every token several times.
+const MINTS: usize = 40;
+
+/// Tokens `one` and `two` behind the fault-injecting module.
+pub struct Pair {
+    pub hsm: SoftHsm,
+    /// The second token is reached through another module.
+    apart: bool,
+}
+
+impl Pair {
+    fn new(apart: bool) -> Self {
+        let hsm = SoftHsm::without_token();
+        hsm.make_token("one");
+        hsm.make_token("two");
+        Self { hsm, apart }
+    }
+
+    /// Keys of their own with one instant: the smaller kid signs, the other stands by.
+    pub fn with_a_stand_by(apart: bool) -> Self {
+        let pair = Self::new(apart);
+        let made = pair
+            .launch()
+            .arguments(&["keys", "generate", "--alg", "ES256"])
+            .run();
+        assert_eq!(made.code, Some(0), "{made:?}");
+        pair
+    }
+
+    /// The same key on both.
+    fn with_replicas(apart: bool) -> Self {
+        let pair = Self::new(apart);
+        let key = rsa_pkcs8(aws_lc_rs::rsa::KeySize::Rsa2048);
+        pair.hsm.import_to("one", &key, "macp-jwt", "01");
+        pair.hsm.import_to("two", &key, "macp-jwt", "01");
+        pair
+    }
+
+    pub fn launch(&self) -> Launch {
+        let one = PathBuf::from(fault_module());
+        let two = if self.apart {
+            self.copied(&one, "libfault_module_TWO.so")
+        } else {
+            one.clone()
+        };
+        let pin = self.hsm.pin_file();
+        let uri = |token: &str, module: &PathBuf| {
+            let (module, pin) = (module.display(), pin.display());
+            format!("pkcs11:token={token}?module-path={module}&pin-source={pin}")
+        };
+        let uris = format!("{} {}", uri("one", &one), uri("two", &two));
+        self.hsm
+            .bare_launch()
+            .set("MACP_AUTH_PKCS11_URI", uris)
+            .set("MACP_AUTH_STATE_DIR", self.hsm.path("state"))
+            .set("MACP_AUTH_KEY_POLICY", "warn")
+            .set("FAULT_MODULE_TARGET", self.hsm.module())
+            .set("FAULT_MODULE_CONTROL", self.hsm.path("rules"))
+            .set("FAULT_MODULE_COUNTS", self.hsm.path("counts"))
+            .set("FAULT_MODULE_COUNTS_TWO", self.hsm.path("counts-two"))
+            .set(
+                "FAULT_MODULE_TARGET_TWO",
+                self.copied(self.hsm.module(), "libsofthsm2-two.so"),
+            )
+            .set("FAULT_MODULE_CONTROL_TWO", self.hsm.path("rules"))
+    }
+
+    /// How many faults were injected so far.
+    pub fn faults(&self) -> u64 {
+        let counted = ["counts", "counts-two"].map(|file| {
+            let text = fs::read_to_string(self.hsm.path(file)).unwrap_or_default();
+            text.lines()
+                .filter_map(|line| line.split_whitespace().nth(2)?.parse::<u64>().ok())
+                .sum::<u64>()
+        });
+        counted.iter().sum()
+    }
+
+    /// A copy is a library of its own for the loader: nothing of one is initialised or finalised with the other.
+    fn copied(&self, library: &Path, name: &str) -> PathBuf {
+        let copy = self.hsm.path(name);
+        if !copy.exists() {
+            fs::copy(library, &copy).unwrap();
+        }
+        copy
+    }
+
+    pub fn rules(&self, rules: &str) {
+        let new = self.hsm.path("rules.new");
+        fs::write(&new, format!("{rules}\n")).unwrap();
+        fs::rename(new, self.hsm.path("rules")).unwrap();
+    }
+}
+
+/// Both tokens with all their parts.
+pub fn both_are_well(service: &Service) -> Option<()> {
+    let parts = service.get("/readyz").json()["parts"].clone();
+    let parts = parts.as_array().unwrap();
+    let well = parts.len() == 7 && parts.iter().all(|part| part["ok"] == true);
+    well.then_some(())
+}
+
+fn one_is_not_well(service: &Service) -> Option<()> {
+    both_are_well(service).is_none().then_some(())
+}
+
+/// The key that signs comes first, and that may be either.
+fn sorted_kids(service: &Service) -> Vec<String> {
+    let mut kids = service.jwks().kids();
+    kids.sort();
+    kids
+}
+
+/// One token fails by this rule and comes back, under load: no mint fails.
+fn no_mint_fails(pair: &Pair, rule: &str, what: &str) {
+    let service = pair.launch().start();
+    until("both tokens", RESUMES_WITHIN, || both_are_well(&service));
+    for token in ["one", "two"] {
+        let load = Load::start(&service);
+        pair.rules(&format!("{rule} token {token}"));
+        until(what, SHARED_WITHIN, || one_is_not_well(&service));
+        for _ in 0..MINTS {
+            load.wait_for_a_token(RESUMES_WITHIN, what);
+        }
+        pair.rules("");
+        until(&format!("{what}: well again"), SHARED_WITHIN, || {
+            both_are_well(&service)
+        });
+
+        let claims = load.claims(what);
+        assert_eq!(claims.refused, 0, "{what}, token {token}: {claims:?}");
+    }
+}
+
+#[test]
+fn a_stand_by_takes_over_from_a_token_that_dies() {
+    let pair = Pair::with_a_stand_by(true);
+    no_mint_fails(
+        &pair,
+        "* fail CKR_TOKEN_NOT_PRESENT",
+        "a dead token, modules apart",
+    );
+}
+
+#[test]
+fn a_stand_by_takes_over_where_both_share_a_module() {
+    let pair = Pair::with_a_stand_by(false);
+    no_mint_fails(
+        &pair,
+        "C_SignInit,C_OpenSession fail CKR_DEVICE_REMOVED",
+        "a dead token, one module",
+    );
+}
+
+#[test]
+fn a_replica_takes_over_from_a_token_that_dies_and_the_kid_stays() {
+    let pair = Pair::with_replicas(true);
+    let service = pair.launch().start();
+    until("both tokens", RESUMES_WITHIN, || both_are_well(&service));
+    assert_eq!(service.jwks().kids().len(), 1);
+    drop(service);
+    no_mint_fails(&pair, "* fail CKR_TOKEN_NOT_PRESENT", "a dead replica");
+}
+
+#[test]
+fn a_stand_by_takes_over_from_a_token_that_hangs() {
+    let pair = Pair::with_a_stand_by(true);
+    no_mint_fails(&pair, "C_Sign hang", "a hung token");
+}
+
+#[test]
+fn with_both_tokens_dead_mints_are_refused_and_the_key_set_is_served() {
+    let pair = Pair::with_a_stand_by(true);
+    let service = pair.launch().start();
+    until("both tokens", RESUMES_WITHIN, || both_are_well(&service));
+    let load = Load::start(&service);
+
+    pair.rules("* fail CKR_TOKEN_NOT_PRESENT");
+    load.wait_for_a_refusal(RESUMES_WITHIN, "both dead");
+    assert_eq!(service.jwks().kids().len(), 2);
+    pair.rules("");
+    load.wait_for_a_token(RESUMES_WITHIN, "both back");
+
+    load.claims("both tokens dead");
+}
+
+#[test]
+fn an_instance_that_starts_without_its_tokens_serves_the_saved_key_set() {
+    let pair = Pair::with_a_stand_by(false);
+    let service = pair.launch().start();
+    until("both tokens", RESUMES_WITHIN, || both_are_well(&service));
+    let kids = sorted_kids(&service);
+    drop(service);
+
+    fs::rename(pair.hsm.path("tokens"), pair.hsm.path("away")).unwrap();
+    let service = pair.launch().start();
+    assert_eq!(sorted_kids(&service), kids);
+    assert_eq!(service.post(r#"{"sender":"a"}"#).status, 503);
+    assert_eq!(service.get("/readyz").status, 503);
+    assert_eq!(service.get("/readyz?for=jwks").status, 200);
+
+    fs::rename(pair.hsm.path("away"), pair.hsm.path("tokens")).unwrap();
+    service.wait_ready();
+    assert_eq!(sorted_kids(&service), kids);
+}
+
+#[test]
+fn a_refused_pin_is_remembered_across_a_restart() {
+    let hsm = SoftHsm::new();
+    hsm.make(&KeyPair::EC);
+    hsm.write_pin("wrong-0815");
+    let launch = || {
+        hsm.spied_launch()
+            .set("MACP_AUTH_STATE_DIR", hsm.path("state"))
+            .secret("wrong-0815")
+    };
+    let first = launch().start();
+    first.must_log("CKR_PIN_INCORRECT");
+    drop(first);
+
+    let second = launch().start();
+    second.must_log("refused this PIN at");
+    assert_eq!(hsm.calls("C_Login"), 1);
+}
+
+#[test]
+fn a_state_directory_that_others_may_write_stops_the_start() {
+    let hsm = SoftHsm::with_key("ES256");
+    fs::create_dir(hsm.path("state")).unwrap();
+    fs::set_permissions(hsm.path("state"), fs::Permissions::from_mode(0o777)).unwrap();
+
+    let reason = hsm
+        .launch()
+        .set("MACP_AUTH_STATE_DIR", hsm.path("state"))
+        .refused();
+
+    assert!(reason.contains("MACP_AUTH_STATE_DIR"), "{reason}");
+    assert!(reason.contains("chmod go-w"), "{reason}");
+}
