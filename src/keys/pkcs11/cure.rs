@@ -51,18 +51,26 @@ impl Supervisor {
         self.drop_sessions()?;
         self.last_start = Some(Stopwatch::start());
         if self.charge.host.is_shared() {
-            let gently = self.connect(pin.as_ref()).and_then(|()| self.find_keys());
+            let gently = self.come_up(pin.as_ref());
             let down = match gently {
                 Err(down) if self.is_worth_a_restart(&down) => down,
                 other => return other,
             };
             self.drop_sessions()?;
+            tracing::debug!(token = %self.charge.name, reason = %down, "a fresh login is not enough; the module is to be restarted");
             self.restart_module(|| down)?;
         } else {
             self.restart_module(|| Down::Stuck)?;
         }
-        self.connect(pin.as_ref())?;
-        self.find_keys()
+        self.come_up(pin.as_ref())
+    }
+
+    /// From slot list to keys in one stay: a sibling that restarts the module in between would cost a login.
+    fn come_up(&mut self, pin: Option<&Pin>) -> Result<(), Down> {
+        let host = Arc::clone(&self.charge.host);
+        let _inside = host.enter();
+        self.connect(pin)?;
+        self.search()
     }
 
     /// A first look that finds no key is no reason to disturb siblings; keys that were there and are gone are one.
@@ -91,7 +99,6 @@ impl Supervisor {
 
     fn connect(&mut self, pin: Option<&Pin>) -> Result<(), Down> {
         let charge = self.charge.clone();
-        let _inside = charge.host.enter();
         charge
             .host
             .start()
@@ -167,8 +174,14 @@ impl Supervisor {
     }
 
     fn find_keys(&mut self) -> Result<(), Down> {
+        let host = Arc::clone(&self.charge.host);
+        let _inside = host.enter();
+        self.search()
+    }
+
+    /// Inside the module.
+    fn search(&mut self) -> Result<(), Down> {
         let charge = self.charge.clone();
-        let _inside = charge.host.enter();
         let search = Search {
             keys: &charge.token.keys,
             policy: charge.policy,

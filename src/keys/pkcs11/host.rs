@@ -1,7 +1,8 @@
 //! One module and the tokens that share it: C_Initialize and C_Finalize concern them all.
 //!
-//! A token that is alone restarts its module as it needs. Where tokens share one, a restart waits until the siblings'
-//! threads have left the module, happens at most every 30 s, and never while a call is under way. Their mints wait meanwhile.
+//! A token that is alone restarts its module as it needs, and so does one whose siblings are all down. Else a restart waits
+//! until the siblings' threads have left the module, happens at most every 30 s, and never while a call is under way. Their
+//! mints wait meanwhile.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -83,12 +84,14 @@ impl Host {
     /// Finalises and initialises. `own` has dropped its sessions; the siblings' are taken from them.
     pub(super) fn restart(&self, own: &Arc<Shared>) -> Result<(), NotRestarted> {
         let siblings = self.siblings(own);
-        if !siblings.is_empty() && self.restarted_lately() {
-            return Err(NotRestarted::TooSoon);
-        }
         let Some(_alone) = self.gate.try_write_for(LEAVE_WITHIN) else {
             return Err(NotRestarted::Stuck);
         };
+        // Nobody is disturbed where nobody signs. A sibling that was coming up has left the module by now.
+        let disturbs = siblings.iter().any(|sibling| !sibling.is_down());
+        if disturbs && self.restarted_lately() {
+            return Err(NotRestarted::TooSoon);
+        }
         let mut state = self.state.lock();
         let quiet = siblings.iter().all(|sibling| sibling.quiesce());
         let outcome = if quiet {

@@ -88,18 +88,18 @@ impl TokenSigner {
         let board = Board::new(config.tokens.len(), directory.clone(), UnixSeconds::now());
         let board = Arc::new(board);
         let guard = PinGuard::new(directory);
+        let joined = join(&config, &hosts);
         let mut units = Vec::new();
         let mut firsts = Vec::new();
-        for (number, token) in config.tokens.iter().enumerate() {
-            let Some(host) = hosts.get(&token.module) else {
-                continue;
-            };
-            let (events, inbox) = unbounded();
-            let module = Arc::clone(host.module());
-            let shared = Arc::new(Shared::new(module, config.sessions, events));
-            host.join(&shared);
+        for (number, joined) in joined.into_iter().enumerate() {
+            let Joined {
+                token,
+                host,
+                shared,
+                inbox,
+            } = joined;
             let charge = Charge {
-                shared: Arc::clone(&shared),
+                shared,
                 host: Arc::clone(host),
                 board: Arc::clone(&board),
                 guard: guard.clone(),
@@ -282,6 +282,34 @@ fn load(tokens: &[TokenConfig]) -> Result<BTreeMap<PathBuf, Arc<Host>>, LoadErro
         }
     }
     Ok(hosts)
+}
+
+/// A token that its module knows of, before its threads start.
+struct Joined<'a> {
+    token: &'a TokenConfig,
+    host: &'a Arc<Host>,
+    shared: Arc<Shared>,
+    inbox: Receiver<Event>,
+}
+
+/// All tokens with their modules, before the first thread of any starts: it must not take a shared module for its own.
+fn join<'a>(config: &'a Pkcs11Config, hosts: &'a BTreeMap<PathBuf, Arc<Host>>) -> Vec<Joined<'a>> {
+    let tokens = config.tokens.iter();
+    let hosted = tokens.filter_map(|token| Some((token, hosts.get(&token.module)?)));
+    hosted
+        .map(|(token, host)| {
+            let (events, inbox) = unbounded();
+            let module = Arc::clone(host.module());
+            let shared = Arc::new(Shared::new(module, config.sessions, events));
+            host.join(&shared);
+            Joined {
+                token,
+                host,
+                shared,
+                inbox,
+            }
+        })
+        .collect()
 }
 
 fn watch_over(
