@@ -93,16 +93,16 @@ fn serve(config: Config, out: &mut (dyn Write + Send)) -> Result<Ended, ServeErr
         let mut interrupt = listen_for(SignalKind::interrupt())?;
         say(out, &facts.start_lines(server.port(), &app));
         let stop = async {
-            let name = tokio::select! {
+            tokio::select! {
                 _ = terminate.recv() => "SIGTERM",
                 _ = interrupt.recv() => "SIGINT",
-            };
-            say(
-                out,
-                &format!("[auth-service] {name} received; shutting down\n"),
-            );
+            }
         };
-        Ok::<_, ServeError>(server.run(Arc::clone(&app), stop).await)
+        let announce = |signal: &str| {
+            let line = format!("[auth-service] {signal} received; shutting down\n");
+            say(out, &line);
+        };
+        Ok::<_, ServeError>(server.run(Arc::clone(&app), stop, announce).await)
     })?;
     // Requests that were cut may hold the runtime's threads; they end with the process.
     runtime.shutdown_background();

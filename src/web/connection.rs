@@ -101,6 +101,12 @@ where
 
     std::future::poll_fn(|cx| {
         loop {
+            // Before the answer is made, so that it says that the connection closes.
+            let in_flight = pulse.phase() == Phase::Busy && !stopping.told;
+            if in_flight && matches!(halt.stage(), Stage::Draining) {
+                stopping.told = true;
+                connection.as_mut().graceful_shutdown();
+            }
             // An error is the client's: reset, or bytes that are no request. There is nobody to tell.
             let polled = bell.poll(cx, |cx| connection.as_mut().poll(cx));
             if let Poll::Ready(_outcome) = polled {

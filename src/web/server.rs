@@ -72,8 +72,13 @@ impl Server {
         self.port
     }
 
-    /// Serves until `stop`, then drains.
-    pub async fn run(self, app: Arc<App>, stop: impl Future<Output = ()>) -> Drain {
+    /// Serves until `stop`, then drains; `announce` is called with what `stop` gave once every connection has been told.
+    pub async fn run<T>(
+        self,
+        app: Arc<App>,
+        stop: impl Future<Output = T>,
+        announce: impl FnOnce(T),
+    ) -> Drain {
         let front = Arc::new(Front::new(app, self.limits));
         let halt = Arc::new(Halt::default());
         let places = self.max_connections.min(MOST_CONNECTIONS) + RESERVE;
@@ -81,11 +86,11 @@ impl Server {
 
         let mut stop = pin!(stop);
         let mut turn = 0_usize;
-        loop {
+        let reason = loop {
             turn = turn.wrapping_add(1);
             let accepted = tokio::select! {
                 biased;
-                () = &mut stop => break,
+                reason = &mut stop => break reason,
                 accepted = next(&self.sockets, turn, &free) => accepted,
             };
             match accepted {
@@ -99,8 +104,10 @@ impl Server {
                 }
                 Err(error) => pause(&error, &front).await,
             }
-        }
+        };
         drop(self.sockets);
+        halt.enter(Stage::Draining);
+        announce(reason);
         drain(&free, places, &halt, self.limits.drain).await
     }
 }
@@ -160,7 +167,6 @@ async fn pause(error: &io::Error, front: &Front) {
 }
 
 async fn drain(free: &Semaphore, places: usize, halt: &Halt, limit: Duration) -> Drain {
-    halt.enter(Stage::Draining);
     let places = u32::try_from(places).unwrap_or(u32::MAX);
     if timeout(limit, free.acquire_many(places)).await.is_ok() {
         return Drain::Finished;

@@ -35,11 +35,16 @@ impl Running {
         };
         let server = Server::bind(&listen).await.unwrap().with_limits(limits);
         let port = server.port();
-        let (stop, stopped) = oneshot::channel();
-        let ended = tokio::spawn(server.run(Arc::new(app()), async {
+        let (stopping, stopped) = oneshot::channel();
+        let stop = async {
             let _told = stopped.await;
-        }));
-        Self { port, stop, ended }
+        };
+        let ended = tokio::spawn(server.run(Arc::new(app()), stop, |()| {}));
+        Self {
+            port,
+            stop: stopping,
+            ended,
+        }
     }
 
     async fn connect(&self) -> Client {
