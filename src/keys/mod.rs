@@ -12,6 +12,7 @@ pub mod label;
 pub mod local;
 pub mod pkcs11;
 pub mod ring;
+pub mod rules;
 pub mod saved;
 pub mod workers;
 
