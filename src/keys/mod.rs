@@ -14,6 +14,7 @@ pub mod pkcs11;
 pub mod ring;
 pub mod rules;
 pub mod saved;
+pub mod schedule;
 pub mod workers;
 
 use std::sync::Arc;

@@ -143,7 +143,7 @@ impl TokenSigner {
             }
             let others = attempts.iter().skip(number + 1);
             let somebody_else = others.into_iter().any(|(_, other)| {
-                !Arc::ptr_eq(&other.shared, &unit.shared) && other.shared.is_live()
+                !Arc::ptr_eq(&other.shared, &unit.shared) && !other.shared.is_down()
             });
             let until = if somebody_else {
                 deadline.half_way()
@@ -161,7 +161,8 @@ impl TokenSigner {
         Err(last)
     }
 
-    /// (key, token) in the order in which they are asked: live tokens first, replicas in turn.
+    /// (key, token) in the order in which they are asked: live tokens first, replicas in turn; then those that are being
+    /// cured, which may be back before the deadline.
     fn attempts<'a>(
         &'a self,
         ring: &'a KeyRing,
@@ -184,11 +185,9 @@ impl TokenSigner {
                 replicas.rotate_left(turn % replicas.len());
             }
         }
-        if attempts.is_empty() {
-            // A token that is being cured may be back before the deadline.
-            let curing = self.tokens.iter().filter(|unit| !unit.shared.is_down());
-            attempts.extend(curing.flat_map(|unit| candidates.iter().map(move |key| (*key, unit))));
-        }
+        let curing = self.tokens.iter();
+        let curing = curing.filter(|unit| !unit.shared.is_down() && !unit.shared.is_live());
+        attempts.extend(curing.flat_map(|unit| candidates.iter().map(move |key| (*key, unit))));
         attempts
     }
 

@@ -1,0 +1,375 @@
+//! Which key signs, which are published, and until when: a pure function of keys, instant and rules (docs/rotation.md).
+//!
+//! ```text
+//! PREPARED --switch--> ACTIVE --a newer one switches--> RETIRED --removal--> EXPIRED
+//! published            signs                            published, fallback  not published
+//! ```
+//!
+//! Keys with the same instant are a generation. Every replica that sees the same keys computes the same table, so nobody
+//! has to coordinate. What replicas may see at different times is bounded by the lead and the retention ([`Rules`]).
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use super::rules::{LEEWAY, Rules};
+use crate::clock::UnixSeconds;
+use crate::jose::Kid;
+
+/// One key, as far as time is concerned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    pub kid: Kid,
+    /// From its label or from the schedule file.
+    pub instant: UnixSeconds,
+    /// None: unknown, it was there when this replica first looked.
+    pub created: Option<Created>,
+    /// When this replica first saw it.
+    pub seen: UnixSeconds,
+    /// It was seen to appear on a token that this replica had read before; else it may have been there for long.
+    pub appeared: bool,
+    /// An operator has said that it must neither sign nor be published.
+    pub revoked: bool,
+}
+
+/// When a key was made. Milliseconds, because two keys of one second must not both be the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Created(u64);
+
+/// Where a generation is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum State {
+    Prepared,
+    Active,
+    Retired,
+    Expired,
+}
+
+/// One key to ask for a signature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Turn<'a> {
+    pub kid: &'a Kid,
+    /// Life of the token that it may sign; at most what was asked for.
+    pub ttl: u64,
+    /// It signs before it was published for the lead: nothing else is left after a revocation.
+    pub unannounced: bool,
+}
+
+/// All generations with their times; oldest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timetable {
+    rules: Rules,
+    generations: Vec<Generation>,
+}
+
+/// Keys with the same instant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Generation {
+    pub instant: UnixSeconds,
+    /// By kid.
+    pub keys: Vec<Entry>,
+    /// When the first of its keys may sign.
+    pub switch: UnixSeconds,
+    /// When it is no longer published; None while no newer generation is there.
+    pub removal: Option<UnixSeconds>,
+    /// The earliest removal that another replica could compute; a token signed here must be dead by then.
+    pub room: Option<UnixSeconds>,
+}
+
+/// One key with the time from which it may sign.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    pub member: Member,
+    pub ripe: UnixSeconds,
+    /// Until then it signs only where nothing else can.
+    last_resort_until: Option<UnixSeconds>,
+}
+
+/// A cut token is not shorter than this: callers keep tokens for a minute whatever they say.
+const SHORTEST_CUT: u64 = 60;
+
+impl Created {
+    /// A later reading than this belongs to no key: UUIDv7 as CKA_ID can also be random bytes.
+    const FIRST_PLAUSIBLE: u64 = 1_704_067_200_000;
+
+    pub const fn at(instant: UnixSeconds) -> Self {
+        Self(instant.get().saturating_mul(1000))
+    }
+
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(millis)
+    }
+
+    pub const fn millis(self) -> u64 {
+        self.0
+    }
+
+    /// The creation time in a UUIDv7 (RFC 9562, 5.7), if it lies between 2024 and `now` + skew.
+    pub fn from_id(id: &[u8], now: UnixSeconds, skew: u64) -> Option<Self> {
+        let &[a, b, c, d, e, f, version, _, variant, ..] = id else {
+            return None;
+        };
+        if id.len() != 16 || version >> 4 != 7 || variant >> 6 != 2 {
+            return None;
+        }
+        let millis = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
+        let plausible = Self::FIRST_PLAUSIBLE..=Self::at(now.plus(skew)).0.saturating_add(999);
+        plausible.contains(&millis).then_some(Self(millis))
+    }
+
+    const fn rounded_up(self) -> UnixSeconds {
+        UnixSeconds::new(self.0.div_ceil(1000))
+    }
+
+    /// Whole seconds, rounded down.
+    pub const fn seconds(self) -> UnixSeconds {
+        UnixSeconds::new(self.0 / 1000)
+    }
+}
+
+impl Timetable {
+    /// The table of these keys. A kid stands in `members` once.
+    pub fn new(mut members: Vec<Member>, rules: Rules) -> Self {
+        members.sort_by(|a, b| (a.instant, &a.kid).cmp(&(b.instant, &b.kid)));
+        let first = members.first().map(|member| member.instant);
+        let oldest = members
+            .iter()
+            .filter(|member| Some(member.instant) == first)
+            .map(|member| member.created)
+            .min()
+            .flatten();
+        let mut generations: Vec<Generation> = Vec::new();
+        for member in members {
+            let of_the_first = Some(member.instant) == first;
+            let entry = Entry::new(member, of_the_first, oldest, &rules);
+            match generations.last_mut() {
+                Some(last) if last.instant == entry.member.instant => last.add(entry),
+                _ => generations.push(Generation::of(entry)),
+            }
+        }
+        // From the newest to the oldest: what the newer ones mean for each.
+        let (mut removal, mut room) = (None, None);
+        for generation in generations.iter_mut().rev() {
+            (generation.removal, generation.room) = (removal, room);
+            removal = earliest(removal, generation.switch.plus(rules.retain));
+            room = earliest(room, generation.bound(&rules).plus(rules.retain));
+        }
+        Self { rules, generations }
+    }
+
+    /// Oldest first.
+    pub fn generations(&self) -> &[Generation] {
+        &self.generations
+    }
+
+    pub const fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// The generation of a key.
+    pub fn of(&self, kid: &Kid) -> Option<&Generation> {
+        self.generations
+            .iter()
+            .find(|generation| generation.entry(kid).is_some())
+    }
+
+    /// The state of a generation of this table.
+    pub fn state(&self, generation: &Generation, now: UnixSeconds) -> State {
+        if generation.is_expired(now) {
+            State::Expired
+        } else if now < generation.switch {
+            State::Prepared
+        } else if self.active(now).map(|active| active.instant) == Some(generation.instant) {
+            State::Active
+        } else {
+            State::Retired
+        }
+    }
+
+    /// The newest generation that is ripe.
+    pub fn active(&self, now: UnixSeconds) -> Option<&Generation> {
+        self.generations
+            .iter()
+            .rev()
+            .find(|generation| generation.switch <= now)
+    }
+
+    /// Kids to publish: all that are neither revoked nor expired. `also_expired`: a replica without memory cannot know for
+    /// how long others have been publishing them.
+    pub fn published(&self, now: UnixSeconds, also_expired: bool) -> impl Iterator<Item = &Kid> {
+        self.generations
+            .iter()
+            .filter(move |generation| also_expired || !generation.is_expired(now))
+            .flat_map(|generation| &generation.keys)
+            .filter(|entry| !entry.member.revoked)
+            .map(|entry| &entry.member.kid)
+    }
+
+    /// The keys to ask for a token of `ttl` seconds that is stamped `now`, in their order. `held` keys wait until verifiers
+    /// have them, as long as another can sign.
+    pub fn order(&self, now: UnixSeconds, ttl: u64, held: &BTreeSet<Kid>) -> Vec<Turn<'_>> {
+        let mut order = Vec::new();
+        let mut last = Vec::new();
+        let published = self.generations.iter().filter(|of| !of.is_expired(now));
+        for generation in published.rev() {
+            let room = generation.room;
+            for entry in generation.keys.iter().filter(|entry| entry.may_sign(now)) {
+                if entry.is_last_resort(now) || held.contains(&entry.member.kid) {
+                    last.push(entry.turn(ttl));
+                } else if let Some(ttl) = self.fits(now, ttl, room) {
+                    order.push(entry.turn(ttl));
+                }
+            }
+        }
+        order.append(&mut last);
+        if self.is_left_without_signer(now) {
+            let prepared = self.prepared(now, ttl).into_iter();
+            let (announced, unannounced) =
+                prepared.partition::<Vec<_>, _>(|turn| !turn.unannounced);
+            order.splice(0..0, announced);
+            if order.is_empty() {
+                order = unannounced;
+            }
+        }
+        order
+    }
+
+    /// Every key of the active generation that could sign has been revoked.
+    pub fn is_left_without_signer(&self, now: UnixSeconds) -> bool {
+        self.active(now)
+            .is_some_and(|active| !active.keys.iter().any(|entry| entry.may_sign(now)))
+    }
+
+    /// The keys that have not had their turn, by the time of their switch.
+    fn prepared(&self, now: UnixSeconds, ttl: u64) -> Vec<Turn<'_>> {
+        let mut waiting: Vec<(UnixSeconds, &Entry)> = self
+            .generations
+            .iter()
+            .filter(|generation| !generation.is_expired(now))
+            .flat_map(|generation| generation.keys.iter().map(|entry| (entry.ripe, entry)))
+            .filter(|(ripe, entry)| now < *ripe && !entry.member.revoked)
+            .collect();
+        waiting.sort_by_key(|(ripe, entry)| (*ripe, &entry.member.kid));
+        waiting
+            .into_iter()
+            .map(|(_, entry)| Turn {
+                unannounced: !entry.published_since_lead(now, &self.rules),
+                ..entry.turn(ttl)
+            })
+            .collect()
+    }
+
+    /// The life that a token may have if it must be dead before `room` ends.
+    fn fits(&self, now: UnixSeconds, ttl: u64, room: Option<UnixSeconds>) -> Option<u64> {
+        let Some(room) = room else {
+            return Some(ttl);
+        };
+        let overhead = LEEWAY + 2 * self.rules.skew;
+        let most = room.get().checked_sub(now.get().saturating_add(overhead))?;
+        if ttl <= most {
+            return Some(ttl);
+        }
+        (most >= SHORTEST_CUT).then_some(most)
+    }
+}
+
+impl Generation {
+    fn of(entry: Entry) -> Self {
+        Self {
+            instant: entry.member.instant,
+            switch: entry.ripe,
+            keys: vec![entry],
+            removal: None,
+            room: None,
+        }
+    }
+
+    fn add(&mut self, entry: Entry) {
+        self.switch = self.switch.min(entry.ripe);
+        self.keys.push(entry);
+    }
+
+    pub fn entry(&self, kid: &Kid) -> Option<&Entry> {
+        self.keys.iter().find(|entry| entry.member.kid == *kid)
+    }
+
+    fn is_expired(&self, now: UnixSeconds) -> bool {
+        self.removal.is_some_and(|removal| removal <= now)
+    }
+
+    /// The earliest switch that another replica could compute: it may have known these keys for longer.
+    fn bound(&self, rules: &Rules) -> UnixSeconds {
+        let earliest = self.keys.iter().map(|entry| {
+            let created = entry.member.created;
+            created.map_or(UnixSeconds::EVER, |created| {
+                created.seconds().plus(rules.lead)
+            })
+        });
+        self.instant
+            .max(earliest.min().unwrap_or(UnixSeconds::EVER))
+    }
+}
+
+impl Entry {
+    fn new(member: Member, of_the_first: bool, oldest: Option<Created>, rules: &Rules) -> Self {
+        // Nothing was published before the first key of all, so it waits for nobody.
+        let first = of_the_first && (member.created.is_none() || member.created == oldest);
+        let ripe = match member.created {
+            Some(created) if !first => created.rounded_up().plus(rules.lead).max(member.instant),
+            _ => member.instant,
+        };
+        // Published here so late that verifiers may not have it when it turns ripe.
+        let reached = member.seen.plus(rules.reaches_verifiers());
+        let late = member.appeared && reached > ripe && !rules.unsafe_timing;
+        let last_resort_until = match member.created {
+            _ if of_the_first => None,
+            None => Some(UnixSeconds::new(u64::MAX)),
+            Some(_) => late.then_some(reached),
+        };
+        Self {
+            member,
+            ripe,
+            last_resort_until,
+        }
+    }
+
+    fn may_sign(&self, now: UnixSeconds) -> bool {
+        self.ripe <= now && !self.member.revoked
+    }
+
+    fn is_last_resort(&self, now: UnixSeconds) -> bool {
+        self.last_resort_until.is_some_and(|until| now < until)
+    }
+
+    fn published_since_lead(&self, now: UnixSeconds, rules: &Rules) -> bool {
+        let Member {
+            created,
+            seen,
+            appeared,
+            ..
+        } = &self.member;
+        let since = match created.map(Created::rounded_up) {
+            Some(created) if *appeared => created.max(*seen),
+            Some(created) => created,
+            None => *seen,
+        };
+        since.plus(rules.lead) <= now
+    }
+
+    const fn turn(&self, ttl: u64) -> Turn<'_> {
+        Turn {
+            kid: &self.member.kid,
+            ttl,
+            unannounced: false,
+        }
+    }
+}
+
+fn earliest(known: Option<UnixSeconds>, other: UnixSeconds) -> Option<UnixSeconds> {
+    Some(known.map_or(other, |known| known.min(other)))
+}
+
+#[cfg(test)]
+#[path = "schedule_tests.rs"]
+mod tests;
