@@ -184,8 +184,24 @@ mod tests {
             ..DEFAULTS
         };
         for (rules, parts) in [
-            (lead, ["490 s", "491 s", "2.2 x 30", "300 (MACP_AUTH_VERIFIER_TTL_SECONDS)"]),
-            (retain, ["3749 s", "3750 s", "3600 (MACP_AUTH_MAX_TTL_SECONDS)", "2 x 30"]),
+            (
+                lead,
+                [
+                    "490 s",
+                    "491 s",
+                    "2.2 x 30",
+                    "300 (MACP_AUTH_VERIFIER_TTL_SECONDS)",
+                ],
+            ),
+            (
+                retain,
+                [
+                    "3749 s",
+                    "3750 s",
+                    "3600 (MACP_AUTH_MAX_TTL_SECONDS)",
+                    "2 x 30",
+                ],
+            ),
         ] {
             let faults: Vec<String> = rules.faults().map(|fault| fault.to_string()).collect();
             assert_eq!(faults.len(), 1, "{faults:?}");
