@@ -72,6 +72,16 @@ impl Phase {
         self.store(&mut self.state.lock(), state);
     }
 
+    /// From `Live` of the same generation alone: sessions stay as they are, the keys are others.
+    pub(super) fn exchange(&self, live: &Arc<Live>) -> bool {
+        let mut state = self.state.lock();
+        let same = matches!(&*state, State::Live(current) if current.generation == live.generation);
+        if same {
+            self.store(&mut state, State::Live(Arc::clone(live)));
+        }
+        same
+    }
+
     /// From `Down` alone: what has been live is so again, because it has just signed.
     pub(super) fn revive(&self, live: &Arc<Live>) -> bool {
         let mut state = self.state.lock();

@@ -9,10 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use arc_swap::Guard;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
-use super::board::Board;
 use super::host::Host;
 use super::module::{LoadError, Module};
 use super::pin_guard::PinGuard;
@@ -23,10 +21,10 @@ use super::token::TokenFault;
 use super::watch::{self, Patience};
 use crate::clock::{Deadline, UnixSeconds};
 use crate::config::{Pkcs11Config, TokenConfig};
-use crate::jose::{Jwt, SigningInput};
+use crate::jose::SigningInput;
 use crate::keys::workers::Workers;
-use crate::keys::{KeyRing, Part, PublishedKey, Readiness, SignError};
-use crate::state_dir::{StateDir, StateDirError};
+use crate::keys::{Board, Choice, KeyRing, Part, PublishedKey, Readiness, SignError, Signed};
+use crate::state_dir::StateDir;
 
 /// How long the start waits for the tokens before it listens without them.
 const FIRST_TRY: Duration = Duration::from_secs(5);
@@ -57,8 +55,6 @@ pub enum StartError {
     #[error(transparent)]
     Load(#[from] LoadError),
     #[error(transparent)]
-    State(#[from] StateDirError),
-    #[error(transparent)]
     Token(TokenFault),
     #[error("the system gives no thread for signing: {0}")]
     Thread(#[from] std::io::Error),
@@ -78,20 +74,18 @@ impl TokenSigner {
     ///
     /// # Errors
     /// [`StartError`].
-    pub fn start(config: Pkcs11Config, sign_timeout: Duration) -> Result<Self, StartError> {
-        let directory = config
-            .state_dir
-            .as_deref()
-            .map(StateDir::open)
-            .transpose()?;
+    pub fn start(
+        config: Pkcs11Config,
+        board: Arc<Board>,
+        directory: Option<StateDir>,
+        sign_timeout: Duration,
+    ) -> Result<Self, StartError> {
         let hosts = load(&config.tokens)?;
-        let board = Board::new(config.tokens.len(), directory.clone(), UnixSeconds::now());
-        let board = Arc::new(board);
         let guard = PinGuard::new(directory);
         let joined = join(&config, &hosts);
         let mut units = Vec::new();
         let mut firsts = Vec::new();
-        for (number, joined) in joined.into_iter().enumerate() {
+        for joined in joined {
             let Joined {
                 token,
                 host,
@@ -103,11 +97,9 @@ impl TokenSigner {
                 host: Arc::clone(host),
                 board: Arc::clone(&board),
                 guard: guard.clone(),
-                number,
-                name: token.token.describe(),
+                name: token.name(),
                 token: token.clone(),
                 policy: config.policy,
-                algorithm: config.algorithm,
             };
             let (unit, first) = Unit::start(charge, inbox, &config)?;
             units.push(unit);
@@ -123,21 +115,18 @@ impl TokenSigner {
         })
     }
 
-    pub(in crate::keys) fn ring(&self) -> Guard<Arc<KeyRing>> {
-        self.board.ring()
-    }
-
     /// Asks the keys in their order, and of each key the tokens that hold it, until one signs.
     pub(in crate::keys) async fn sign(
         &self,
         now: UnixSeconds,
-        input: impl Fn(&PublishedKey) -> SigningInput,
+        ttl: u64,
+        input: impl Fn(&PublishedKey, u64) -> SigningInput,
         deadline: Deadline,
-    ) -> Result<Jwt, SignError> {
+    ) -> Result<Signed, SignError> {
         let ring = Arc::clone(&self.board.ring());
-        let attempts = self.attempts(&ring, now);
+        let attempts = self.attempts(&ring, now, ttl);
         let mut last = SignError::Unavailable;
-        for (number, (key, unit)) in attempts.iter().enumerate() {
+        for (number, (choice, unit)) in attempts.iter().enumerate() {
             if unit.shared.is_down() {
                 continue;
             }
@@ -150,8 +139,11 @@ impl TokenSigner {
             } else {
                 deadline
             };
-            match unit.workers.sign(key, input(key), until).await {
-                Ok(jwt) => return Ok(jwt),
+            let Choice { key, ttl } = choice;
+            match unit.workers.sign(key, input(key, *ttl), until).await {
+                // It may have been revoked while it was signing.
+                Ok(_) if !self.board.publishes(key.kid()) => last = SignError::Unavailable,
+                Ok(jwt) => return Ok(Signed { jwt, ttl: *ttl }),
                 Err(error) => last = error,
             }
             if deadline.passed() {
@@ -167,17 +159,20 @@ impl TokenSigner {
         &'a self,
         ring: &'a KeyRing,
         now: UnixSeconds,
-    ) -> Vec<(&'a Arc<PublishedKey>, &'a Unit)> {
+        ttl: u64,
+    ) -> Vec<(Choice<'a>, &'a Unit)> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let mut attempts = Vec::new();
-        let candidates = ring.candidates(now);
-        for key in &candidates {
+        let choices = ring.order(now, ttl);
+        let read = |unit: &&Unit| self.board.is_fresh(unit.shared.last_look(), now);
+        for choice in &choices {
             let first = attempts.len();
             attempts.extend(
                 self.tokens
                     .iter()
-                    .filter(|unit| unit.shared.holds(key.kid()))
-                    .map(|unit| (*key, unit)),
+                    .filter(read)
+                    .filter(|unit| unit.shared.holds(choice.key.kid()))
+                    .map(|unit| (choice.clone(), unit)),
             );
             if let Some(replicas) = attempts.get_mut(first..)
                 && !replicas.is_empty()
@@ -187,7 +182,9 @@ impl TokenSigner {
         }
         let curing = self.tokens.iter();
         let curing = curing.filter(|unit| !unit.shared.is_down() && !unit.shared.is_live());
-        attempts.extend(curing.flat_map(|unit| candidates.iter().map(move |key| (*key, unit))));
+        attempts.extend(
+            curing.flat_map(|unit| choices.iter().map(move |choice| (choice.clone(), unit))),
+        );
         attempts
     }
 
@@ -196,6 +193,13 @@ impl TokenSigner {
         Readiness {
             ready: tokens.iter().any(|parts| parts.iter().all(|part| part.ok)),
             parts: tokens.into_iter().flatten().collect(),
+        }
+    }
+
+    /// Has every token looked at now.
+    pub(in crate::keys) fn look(&self) {
+        for unit in &self.tokens {
+            unit.shared.tell(Event::Look);
         }
     }
 
