@@ -9,6 +9,7 @@
 //! the configuration chooses the source, a failure never does.
 
 pub mod label;
+pub mod lists;
 pub mod local;
 pub mod pkcs11;
 pub mod ring;
