@@ -201,7 +201,7 @@ fn the_successor_of_a_revoked_key_is_the_one_that_verifiers_have() {
         ("nothing", vec![active.clone()], vec![]),
         (
             "retired without room",
-            vec![old.clone(), active.clone(), young.clone()],
+            vec![old.clone(), active.clone(), young],
             vec!["young"],
         ),
     ] {

@@ -8,11 +8,11 @@ use aws_lc_rs::digest;
 use super::Board;
 use crate::clock::{Moment, UnixSeconds};
 use crate::jose::Kid;
-use crate::keys::PublishedKey;
 use crate::keys::alarm::Alarm;
-use crate::keys::memory::TokenName;
+use crate::keys::memory::{Known, TokenName};
 use crate::keys::rules::Rules;
 use crate::keys::schedule::{Created, State};
+use crate::keys::{KeyRing, PublishedKey};
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -106,38 +106,6 @@ impl Board {
         let ring = Arc::clone(&self.ring());
         let wall = now.wall;
         let state = self.state.lock();
-        let table = ring.timetable();
-        let mut keys: Vec<KeyOverview> = Vec::new();
-        for (number, generation) in table.generations().iter().enumerate().rev() {
-            let newer = table.generations().iter().skip(number + 1);
-            let retired = newer.map(|newer| newer.switch).min();
-            for entry in &generation.keys {
-                let Some(known) = state.memory.key(&entry.member.kid) else {
-                    continue;
-                };
-                keys.push(KeyOverview {
-                    switch: Some(generation.switch),
-                    ripe: Some(entry.ripe),
-                    retired,
-                    removal: generation.removal,
-                    ..KeyOverview::known(known, Role::Scheduled(table.state(generation, wall)))
-                });
-            }
-        }
-        let bystanders = state.memory.bystanders(self.config.algorithm);
-        keys.extend(bystanders.map(|known| KeyOverview::known(known, Role::Bystander)));
-        let extra = state.lists.extra.iter();
-        let extra = extra.filter(|extra| state.memory.key(extra.kid()).is_none());
-        keys.extend(extra.map(|key| KeyOverview::foreign(key, Role::Extra)));
-        let stone = state.tombstone.iter();
-        let stone = stone.filter(|stone| ring.key(stone.kid()).is_some());
-        keys.extend(stone.map(|key| KeyOverview::foreign(key, Role::Tombstone)));
-        for key in &mut keys {
-            let kid = key.key.kid();
-            key.published = ring.key(kid).is_some();
-            key.revoked = state.lists.revoked.contains(kid);
-            key.held = ring.held().contains(kid);
-        }
         let looks = self.config.tokens.iter().map(|token| LookOverview {
             token: token.clone(),
             at: state.memory.looks().get(token).copied(),
@@ -155,21 +123,37 @@ impl Board {
                 current: document
                     .is_some_and(|now| now.version.kids.is_subset(&fetch.version.kids)),
             });
-        let doubtful = !self.may_sign(now);
+        let signing = ring.signing_key(wall).filter(|_| self.may_sign(now));
         Overview {
             now: wall,
-            rules: *table.rules(),
+            rules: *ring.timetable().rules(),
             rules_digest: self.digest(),
-            signing: ring
-                .signing_key(wall)
-                .filter(|_| !doubtful)
-                .map(|key| key.kid().clone()),
-            keys,
+            signing: signing.map(|key| key.kid().clone()),
+            keys: self.keys(&state, &ring, wall),
             looks: looks.collect(),
             verifiers: verifiers.collect(),
             etag: document.map(|document| document.version.etag.clone()),
             alarms: state.alarms.clone(),
         }
+    }
+
+    fn keys(&self, state: &super::State, ring: &KeyRing, now: UnixSeconds) -> Vec<KeyOverview> {
+        let mut keys = scheduled(state, ring, now);
+        let bystanders = state.memory.bystanders(self.config.algorithm);
+        keys.extend(bystanders.map(|known| KeyOverview::known(known, Role::Bystander)));
+        let extra = state.lists.extra.iter();
+        let extra = extra.filter(|extra| state.memory.key(extra.kid()).is_none());
+        keys.extend(extra.map(|key| KeyOverview::foreign(key, Role::Extra)));
+        let stone = state.tombstone.iter();
+        let stone = stone.filter(|stone| ring.key(stone.kid()).is_some());
+        keys.extend(stone.map(|key| KeyOverview::foreign(key, Role::Tombstone)));
+        for key in &mut keys {
+            let kid = key.key.kid();
+            key.published = ring.key(kid).is_some();
+            key.revoked = state.lists.revoked.contains(kid);
+            key.held = ring.held().contains(kid);
+        }
+        keys
     }
 
     fn digest(&self) -> String {
@@ -180,8 +164,31 @@ impl Board {
     }
 }
 
+/// The generations, newest first.
+fn scheduled(state: &super::State, ring: &KeyRing, now: UnixSeconds) -> Vec<KeyOverview> {
+    let table = ring.timetable();
+    let mut keys = Vec::new();
+    for (number, generation) in table.generations().iter().enumerate().rev() {
+        let newer = table.generations().iter().skip(number + 1);
+        let retired = newer.map(|newer| newer.switch).min();
+        for entry in &generation.keys {
+            let Some(known) = state.memory.key(&entry.member.kid) else {
+                continue;
+            };
+            keys.push(KeyOverview {
+                switch: Some(generation.switch),
+                ripe: Some(entry.ripe),
+                retired,
+                removal: generation.removal,
+                ..KeyOverview::known(known, Role::Scheduled(table.state(generation, now)))
+            });
+        }
+    }
+    keys
+}
+
 impl KeyOverview {
-    fn known(known: &crate::keys::memory::Known, role: Role) -> Self {
+    fn known(known: &Known, role: Role) -> Self {
         Self {
             role,
             instant: Some(known.instant),
