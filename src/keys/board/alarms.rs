@@ -3,6 +3,7 @@
 use super::{Board, State, seen_since};
 use crate::clock::{Moment, UnixSeconds};
 use crate::keys::alarm::{Alarm, AlarmKind};
+use crate::keys::memory::TokenName;
 use crate::keys::{KeyRing, Part, Readiness};
 
 impl Board {
@@ -40,7 +41,7 @@ impl Board {
         let limit = self.config.rules.jwks_stale_after();
         let tokens = self.config.tokens.iter();
         tokens
-            .map(|token| match state.memory.looks().get(token) {
+            .map(|token| match state.last_look(token) {
                 Some(last) => Part {
                     name: "look",
                     ok: now <= last.plus(limit),
@@ -79,7 +80,8 @@ impl Board {
 
     fn timing(&self, now: Moment) -> impl Iterator<Item = Alarm> + use<> {
         let doubt = self.clock.doubt(now);
-        let faults: Vec<_> = self.config.rules.faults().collect();
+        let rules = self.config.rules;
+        let faults: Vec<_> = rules.faults().filter(|_| rules.unsafe_timing).collect();
         let faults = faults.into_iter().map(|fault| {
             Alarm::new(AlarmKind::UnsafeTiming, format!("MACP_AUTH_ROTATION_UNSAFE=1: {fault}. A rotation loses tokens; for rehearsals only"))
         });
@@ -111,6 +113,13 @@ impl Board {
 }
 
 impl State {
+    /// When all keys of a token were last known. Where it never held one, finding none is knowing all.
+    pub(super) fn last_look(&self, token: &TokenName) -> Option<UnixSeconds> {
+        let held_one = self.memory.keys().any(|known| known.on.contains_key(token));
+        let empty = self.empty_looks.get(token).filter(|_| !held_one);
+        self.memory.looks().get(token).max(empty).copied()
+    }
+
     fn of_tokens(&self) -> impl Iterator<Item = Alarm> {
         let looks = self.failed_looks.iter().map(|(token, reason)| {
             let detail = format!(
