@@ -25,6 +25,8 @@ pub enum AlarmKind {
     Look,
     /// Keys that are there and not used.
     KeyRefused,
+    /// A published key that its token no longer holds.
+    KeyGone,
     /// One key, two instants.
     TwoInstants,
     /// A key signs that verifiers may not have yet.
@@ -48,11 +50,12 @@ pub enum AlarmKind {
 }
 
 impl AlarmKind {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Clock,
         Self::UnsafeTiming,
         Self::Look,
         Self::KeyRefused,
+        Self::KeyGone,
         Self::TwoInstants,
         Self::Unannounced,
         Self::ActiveRevoked,
@@ -72,6 +75,7 @@ impl AlarmKind {
             Self::UnsafeTiming => "unsafe_timing",
             Self::Look => "look",
             Self::KeyRefused => "key_refused",
+            Self::KeyGone => "key_gone",
             Self::TwoInstants => "two_instants",
             Self::Unannounced => "unannounced",
             Self::ActiveRevoked => "active_revoked",

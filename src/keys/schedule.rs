@@ -134,15 +134,10 @@ impl Timetable {
     /// The table of these keys. A kid stands in `members` once.
     pub fn new(mut members: Vec<Member>, rules: Rules) -> Self {
         members.sort_by(|a, b| (a.instant, &a.kid).cmp(&(b.instant, &b.kid)));
-        let first = members.first().map(|member| member.instant);
-        let of_the_first = members
-            .iter()
-            .filter(|member| Some(member.instant) == first);
-        let begin = of_the_first.fold(None, Beginning::with);
+        let begin = Beginning::of(&members);
         let mut generations: Vec<Generation> = Vec::new();
         for member in members {
-            let begin = begin.as_ref().filter(|_| Some(member.instant) == first);
-            let entry = Entry::new(member, begin, &rules);
+            let entry = Entry::new(member, &begin, &rules);
             match generations.last_mut() {
                 Some(last) if last.instant == entry.member.instant => last.add(entry),
                 _ => generations.push(Generation::of(entry)),
@@ -302,51 +297,61 @@ impl Generation {
     /// The earliest switch that another replica could compute: it may have known these keys for longer.
     fn bound(&self, rules: &Rules) -> UnixSeconds {
         let earliest = self.keys.iter().map(|entry| {
-            let created = entry.member.created;
-            created.map_or(UnixSeconds::EVER, |created| {
-                created.seconds().plus(rules.lead)
-            })
+            let created = entry.member.created.map(Created::seconds);
+            created.map_or(UnixSeconds::EVER, |created| created.plus(rules.lead))
         });
-        self.instant
-            .max(earliest.min().unwrap_or(UnixSeconds::EVER))
+        let earliest = earliest.min().unwrap_or(UnixSeconds::EVER);
+        self.switch.min(self.instant.max(earliest))
     }
 }
 
-/// Of the oldest generation: its oldest key waits for nobody, because nothing was published before it.
+/// The key that was there before all others waits for nobody, because nothing was published before it. It is the oldest of the
+/// oldest generation, where unknown creation counts as oldest; a key that comes later under an earlier instant is not it.
 #[derive(Debug, Clone, Copy)]
 struct Beginning {
-    /// Unknown counts as oldest.
+    instant: UnixSeconds,
     created: Option<Created>,
-    /// When this replica saw the first of its keys.
+    /// When this replica saw the first key of the oldest generation.
     seen: UnixSeconds,
 }
 
 impl Beginning {
-    fn with(known: Option<Self>, member: &Member) -> Option<Self> {
-        let (created, seen) = (member.created, member.seen);
-        Some(known.map_or(Self { created, seen }, |known| Self {
-            created: known.created.min(created),
-            seen: known.seen.min(seen),
-        }))
+    /// Of keys in the order of their instants.
+    fn of(members: &[Member]) -> Self {
+        let instant = members
+            .first()
+            .map_or(UnixSeconds::EVER, |member| member.instant);
+        let oldest = members.iter().filter(|member| member.instant == instant);
+        let known = oldest.clone().all(|member| member.created.is_some());
+        let created = members.iter().filter_map(|member| member.created).min();
+        Self {
+            instant,
+            created: created.filter(|_| known),
+            seen: oldest
+                .map(|member| member.seen)
+                .min()
+                .unwrap_or(UnixSeconds::EVER),
+        }
     }
 }
 
 impl Entry {
-    /// `begin`: it belongs to the oldest generation.
-    fn new(member: Member, begin: Option<&Beginning>, rules: &Rules) -> Self {
-        let first = begin.is_some_and(|begin| begin.created == member.created);
+    fn new(member: Member, begin: &Beginning, rules: &Rules) -> Self {
+        let of_the_oldest = member.instant == begin.instant;
+        let first = member.created == begin.created && (of_the_oldest || member.created.is_some());
         let ripe = match member.created {
             Some(created) if !first => created.rounded_up().plus(rules.lead).max(member.instant),
             _ => member.instant,
         };
         // Published here so late that verifiers may not have it when it turns ripe.
         let reached = member.seen.plus(rules.reaches_verifiers());
-        let late = match begin {
-            Some(begin) => member.seen > begin.seen,
-            None => member.appeared && reached > ripe,
+        let late = if of_the_oldest {
+            member.seen > begin.seen
+        } else {
+            member.appeared && reached > ripe
         };
         let last_resort_until = match member.created {
-            None if begin.is_none() => Some(UnixSeconds::new(u64::MAX)),
+            None if !of_the_oldest => Some(UnixSeconds::new(u64::MAX)),
             _ => (late && !rules.unsafe_timing).then_some(reached),
         };
         Self {

@@ -137,10 +137,16 @@ impl State {
             let kid = known.key.kid();
             Alarm::new(AlarmKind::TwoInstants, format!("{kid} has different instants in its labels; the later one counts. Give it the same label on every token"))
         });
+        let gone = self.memory.keys().filter(|known| known.gone);
+        let gone = gone.map(|known| {
+            let kid = known.key.kid();
+            Alarm::new(AlarmKind::KeyGone, format!("no token holds {kid} any more. It stays published here until its removal; a replica that starts without memory cannot publish it. Destroy keys with `keys prune`, which waits until they have expired"))
+        });
         let unsaved = self.unsaved.iter().map(|error| {
             Alarm::new(AlarmKind::State, format!("what is known of the keys could not be saved ({error}): a start without the HSM would serve less. Check MACP_AUTH_STATE_DIR"))
         });
-        looks.chain(refused).chain(instants).chain(unsaved)
+        let keys = refused.chain(gone).chain(instants);
+        looks.chain(keys).chain(unsaved)
     }
 
     fn of_lists(&self, ring: &KeyRing) -> impl Iterator<Item = Alarm> {
