@@ -4,16 +4,18 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::harness::faults::fault_module;
 use crate::harness::load::Load;
-use crate::harness::{KeyPair, Launch, Service, SoftHsm, rsa_pkcs8, until};
+use crate::harness::{KeyPair, Launch, Service, SoftHsm, ec_pkcs8, rsa_pkcs8, until};
 
 /// From the fault's end to a token, where no sibling is disturbed.
 const RESUMES_WITHIN: Duration = Duration::from_secs(6);
 /// A token that shares its module has it restarted every 30 s at most.
 const SHARED_WITHIN: Duration = Duration::from_secs(40);
+/// Longer than the pause before the next try of a token that is down.
+const HANGS_FOR: Duration = Duration::from_millis(2_600);
 /// Enough mints to meet every token several times.
 const MINTS: usize = 40;
 
@@ -44,11 +46,10 @@ impl Pair {
     }
 
     /// The same key on both.
-    fn with_replicas(apart: bool) -> Self {
+    fn with_replicas(apart: bool, key: &[u8]) -> Self {
         let pair = Self::new(apart);
-        let key = rsa_pkcs8(aws_lc_rs::rsa::KeySize::Rsa2048);
-        pair.hsm.import_to("one", &key, "macp-jwt", "01");
-        pair.hsm.import_to("two", &key, "macp-jwt", "01");
+        pair.hsm.import_to("one", key, "macp-jwt", "01");
+        pair.hsm.import_to("two", key, "macp-jwt", "01");
         pair
     }
 
@@ -170,7 +171,8 @@ fn a_stand_by_takes_over_where_both_share_a_module() {
 
 #[test]
 fn a_replica_takes_over_from_a_token_that_dies_and_the_kid_stays() {
-    let pair = Pair::with_replicas(true);
+    let key = rsa_pkcs8(aws_lc_rs::rsa::KeySize::Rsa2048);
+    let pair = Pair::with_replicas(true, &key);
     let service = pair.launch().start();
     until("both tokens", RESUMES_WITHIN, || both_are_well(&service));
     assert_eq!(service.jwks().kids().len(), 1);
@@ -182,6 +184,38 @@ fn a_replica_takes_over_from_a_token_that_dies_and_the_kid_stays() {
 fn a_stand_by_takes_over_from_a_token_that_hangs() {
     let pair = Pair::with_a_stand_by(true);
     no_mint_fails(&pair, "C_Sign hang", "a hung token");
+}
+
+#[test]
+fn a_replica_that_is_cured_slowly_is_waited_for_while_the_other_hangs_in_its_cure() {
+    let pair = Pair::with_replicas(true, &ec_pkcs8());
+    let service = pair.launch().start();
+    until("both tokens", RESUMES_WITHIN, || both_are_well(&service));
+    let load = Load::start(&service);
+
+    pair.rules(
+        "C_SignInit fail CKR_KEY_HANDLE_INVALID times 1 token one\n\
+         C_FindObjects hang token one\n\
+         C_SignInit fail CKR_KEY_HANDLE_INVALID times 1 token two\n\
+         C_FindObjects delay 100 token two",
+    );
+    until("the cure of one hangs", RESUMES_WITHIN, || {
+        one_is_not_well(&service)
+    });
+    let since = Instant::now();
+    until("one stays down", HANGS_FOR * 2, || {
+        assert!(one_is_not_well(&service).is_some(), "one came back");
+        (since.elapsed() >= HANGS_FOR).then_some(())
+    });
+    for _ in 0..MINTS {
+        load.wait_for_a_token(RESUMES_WITHIN, "two alone");
+    }
+    pair.rules("");
+    until("well again", RESUMES_WITHIN, || both_are_well(&service));
+
+    let claims = load.claims("cured at once");
+    assert!(pair.faults() >= 4, "a rule was not met");
+    assert_eq!(claims.refused, 0, "{claims:?}");
 }
 
 #[test]
