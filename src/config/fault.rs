@@ -11,6 +11,7 @@ use super::token_uri::UnusableUri;
 use crate::keys::label::BadPrefix;
 use crate::keys::local::LocalKeyError;
 use crate::keys::pkcs11::uri::UriError;
+use crate::keys::rules::UnsafeTiming;
 
 /// Every problem of a configuration; at least one.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +79,12 @@ pub enum Fault {
         "has a space or another character that log filters cannot hold (got {got}). Write it as debug or warn,macp_auth_service=debug"
     )]
     LogFilterCharacter { got: Given },
+    #[error(
+        "must be address:port, with an IP address or localhost, as localhost:9464 or [::1]:9464 (got {got}). Names are not looked up"
+    )]
+    Place { got: Given },
+    #[error("is not an absolute path (got {got}). Write it from the root: /…")]
+    RelativePath { got: Given },
     #[error("is not built yet in this version; unset it")]
     NotBuilt,
     #[error(
@@ -88,6 +95,8 @@ pub enum Fault {
     Source(#[from] SourceFault),
     #[error(transparent)]
     Token(#[from] TokenFault),
+    #[error(transparent)]
+    Rotation(#[from] RotationFault),
 }
 
 /// Which key signs is not clear, or not allowed.
@@ -136,8 +145,6 @@ pub enum TokenFault {
         "names several tokens, and MACP_AUTH_STATE_DIR is not set: without a memory this instance could not tell a token that is away from one that lost its keys. Set it to a directory of this service's own"
     )]
     SeveralWithoutState,
-    #[error("is not an absolute path (got {got}). Write it from the root: /…")]
-    RelativeStateDir { got: Given },
     #[error("{0}")]
     Uri(#[from] UriError),
     #[error("{0}")]
@@ -150,6 +157,31 @@ pub enum TokenFault {
     Pin(#[from] PinDefect),
     #[error("{0}. It is the beginning of the labels of the signing keys, as in macp-jwt")]
     KeyLabel(#[from] BadPrefix),
+}
+
+/// Keys would change in a way that verifiers cannot follow, or nobody can tell which.
+#[derive(Debug, thiserror::Error)]
+pub enum RotationFault {
+    #[error(
+        "lets a new key sign before every verifier has it: {timing}. Set it to {least} or more, or lower a part of the sum; MACP_AUTH_ROTATION_UNSAFE=1 starts all the same, for rehearsals only"
+    )]
+    Lead {
+        #[source]
+        timing: UnsafeTiming,
+        least: u64,
+    },
+    #[error(
+        "withdraws a key while tokens of it are still good: {timing}. Set it to {least} or more, unset it, or lower a part of the sum; MACP_AUTH_ROTATION_UNSAFE=1 starts all the same, for rehearsals only"
+    )]
+    Retain {
+        #[source]
+        timing: UnsafeTiming,
+        least: u64,
+    },
+    #[error(
+        "says which keys sign, and so does object or id in MACP_AUTH_PKCS11_URI. Unset it, or take those out of the URI"
+    )]
+    ScheduleAndFixedKey,
 }
 
 impl From<LocalKeyError> for Fault {

@@ -16,6 +16,7 @@ pub fn markdown() -> String {
     }
     out.push_str(CHOICE_OF_KEY);
     out.push_str(URI);
+    out.push_str(ROTATION);
     out.push_str(STOPS);
     out.push_str(WARNINGS);
     out.push_str("\n## Other names under `MACP_AUTH_`\n\n");
@@ -34,11 +35,12 @@ pub fn markdown() -> String {
     out
 }
 
-const GROUPS: [(Group, &str); 6] = [
+const GROUPS: [(Group, &str); 7] = [
     (Group::Listening, "Listening"),
     (Group::Tokens, "What a token says"),
     (Group::Key, "Which key signs"),
     (Group::Hsm, "PKCS#11 token"),
+    (Group::Rotation, "Rotation"),
     (Group::Signing, "Signing"),
     (Group::Logs, "Logs and faults"),
 ];
@@ -73,7 +75,9 @@ fn form(form: Form) -> String {
         Form::Switch => "`1` or `0`".to_owned(),
         Form::Choice(choices) => names(choices),
         Form::Address => "IP address or `localhost`".to_owned(),
+        Form::Place => "`address:port`, with an IP address or `localhost`".to_owned(),
         Form::Path => "path".to_owned(),
+        Form::Kids => "kids, separated by spaces or commas".to_owned(),
         Form::Uri => "PKCS#11 URI".to_owned(),
         Form::Jwk => "JSON".to_owned(),
         Form::LogFilter => "log filter".to_owned(),
@@ -153,11 +157,30 @@ Any other attribute, one that is given twice, or one on the wrong side of the `?
 `MACP_AUTH_PKCS11_PIN_FILE` or `MACP_AUTH_PKCS11_PIN` holds the PIN.
 ";
 
+const ROTATION: &str = "
+## The sums of rotation
+
+Two sums keep every token good while keys change. The service starts only if both hold, whatever the source of keys:
+
+* A new key is in the cache of every verifier before it signs. `MACP_AUTH_KEY_LEAD_SECONDS` is at least 2.2 x `MACP_AUTH_KEY_POLL_SECONDS` +
+  `MACP_AUTH_JWKS_MAX_AGE_SECONDS` + `MACP_AUTH_VERIFIER_TTL_SECONDS` + 5 (one fetch) + 2 x `MACP_AUTH_CLOCK_SKEW_SECONDS`. With the defaults: 491.
+* An old key is published until its last token has expired. `MACP_AUTH_KEY_RETAIN_SECONDS` is at least `MACP_AUTH_MAX_TTL_SECONDS` + 60 (leeway of
+  verifiers) + 2 x `MACP_AUTH_CLOCK_SKEW_SECONDS` + `MACP_AUTH_KEY_POLL_SECONDS`. With the defaults: 3750. The default is always enough where the lead is.
+
+Give all instances of the service the same values. `MACP_AUTH_ROTATION_UNSAFE=1` turns the problem into a warning, to rehearse what goes wrong.
+
+A `kid` with a space or a comma in it fits only into `MACP_AUTH_REVOKED_KIDS_FILE`. Both lists count together.
+
+Paths of files are absolute. `MACP_AUTH_KEY_SCHEDULE_FILE` beside a URI with `object` or `id` is a problem: two answers to one question.
+";
+
 const STOPS: &str = "
 ## Who may reach it
 
 Nobody who asks for a token is authenticated, so the service listens on the loopback addresses alone. `MACP_AUTH_BIND_ADDR` with any other
 address is a problem unless `MACP_AUTH_ALLOW_ANONYMOUS=1` says that the network itself decides who gets there.
+
+The admin listener exists only if `MACP_AUTH_ADMIN_ADDR` is set. An address that other machines reach is allowed, with a warning.
 ";
 
 const WARNINGS: &str = "
@@ -170,7 +193,9 @@ The service starts, and says on stderr:
 * the longest life of a token is below 60 seconds: callers cache tokens for up to a minute and would use expired ones;
 * the default life is above the longest one, and is cut to it;
 * anonymous callers from other machines are allowed;
-* a variable has no effect: `MACP_AUTH_KEY_POLICY` or `MACP_AUTH_QUEUE_LENGTH` without a token, `library-…` in a URI, an unknown name.
+* other machines may reach the admin listener;
+* `MACP_AUTH_ROTATION_UNSAFE=1`, and each sum of rotation that does not hold;
+* a variable has no effect: `MACP_AUTH_KEY_POLICY`, `MACP_AUTH_QUEUE_LENGTH` or `MACP_AUTH_KEY_SCHEDULE_FILE` without a token, `library-…` in a URI, an unknown name.
 ";
 
 #[cfg(test)]

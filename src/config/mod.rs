@@ -10,6 +10,7 @@ mod markdown;
 mod names;
 pub mod pin_file;
 mod reader;
+mod rotation;
 mod secret;
 pub mod settings;
 mod source;
@@ -17,14 +18,17 @@ mod token;
 mod token_uri;
 
 #[cfg(test)]
+mod rotation_tests;
+#[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 pub use environment::Environment;
-pub use fault::{Fault, Given, Problem, Report, SourceFault, TokenFault, printable};
+pub use fault::{Fault, Given, Problem, Report, RotationFault, SourceFault, TokenFault, printable};
 pub use markdown::markdown;
 pub use pin_file::{Files, PinDefect, PinFileError};
 pub use secret::Pin;
@@ -32,9 +36,10 @@ pub use token_uri::UnusableUri;
 
 use reader::Reader;
 
-use crate::jose::Algorithm;
+use crate::jose::{Algorithm, Kid};
 use crate::keys::label::LabelPrefix;
 use crate::keys::local::LocalKey;
+use crate::keys::rules::Rules;
 
 /// A configuration without problems, and what an operator should know about it all the same.
 #[derive(Debug)]
@@ -75,18 +80,23 @@ pub fn listen(vars: &Environment) -> Result<Listen, Report> {
 
 fn read(reader: &mut Reader<'_>, files: &dyn Files, cores: usize) -> Option<Config> {
     let listen = listen::read(reader);
+    let admin = listen::admin(reader);
     let claims = claims::read(reader);
     let source = source::read(reader, files, cores);
     let sign_timeout = reader.number(&settings::SIGN_TIMEOUT_MS);
     let jwks_max_age = reader.number(&settings::JWKS_MAX_AGE_SECONDS);
+    let max_ttl = claims.as_ref().map(|claims| claims.max_ttl);
+    let rotation = rotation::read(reader, max_ttl, jwks_max_age);
     let core_dumps = reader.switch(&settings::CORE_DUMPS);
     let log = log_filter(reader);
     Some(Config {
         listen: listen?,
+        admin,
         claims: claims?,
         source: source?,
         sign_timeout: Duration::from_millis(sign_timeout?),
         jwks_max_age: Duration::from_secs(jwks_max_age?),
+        rotation: rotation?,
         core_dumps: core_dumps?,
         log,
     })
@@ -115,10 +125,13 @@ fn log_filter(reader: &mut Reader<'_>) -> Option<String> {
 #[derive(Debug)]
 pub struct Config {
     pub listen: Listen,
+    /// None: no admin listener.
+    pub admin: Option<AdminAddress>,
     pub claims: ClaimSettings,
     pub source: KeySource,
     pub sign_timeout: Duration,
     pub jwks_max_age: Duration,
+    pub rotation: RotationConfig,
     /// The process may be looked into, by core dump or debugger.
     pub core_dumps: bool,
     pub log: Option<String>,
@@ -133,7 +146,15 @@ pub struct Listen {
     pub max_connections: usize,
 }
 
-/// `MACP_AUTH_BIND_ADDR`.
+/// Where metrics and state are shown: never a token, never a secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AdminAddress {
+    pub address: BindAddress,
+    /// 0: the system chooses.
+    pub port: u16,
+}
+
+/// `MACP_AUTH_BIND_ADDR`, and the host of `MACP_AUTH_ADMIN_ADDR`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BindAddress {
     /// 127.0.0.1 and, where it exists, ::1.
@@ -148,6 +169,23 @@ pub struct ClaimSettings {
     pub audience: String,
     pub default_ttl: u64,
     pub max_ttl: u64,
+}
+
+/// When keys change, and which keys beside those that the tokens name. The files are read, and read again, by whoever uses them.
+#[derive(Debug, Clone)]
+pub struct RotationConfig {
+    /// Their sums hold, or `unsafe_timing` is set.
+    pub rules: Rules,
+    /// From when each key signs, instead of its label.
+    pub schedule_file: Option<PathBuf>,
+    /// Keys that neither sign nor are published.
+    pub revoked: BTreeSet<Kid>,
+    /// More of them.
+    pub revoked_file: Option<PathBuf>,
+    /// Public keys of others, published beside ours.
+    pub extra_jwks_file: Option<PathBuf>,
+    /// A new key also waits for the verifiers that were seen.
+    pub after_convergence: bool,
 }
 
 /// Where signatures come from: by configuration, never by failure.

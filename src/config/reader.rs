@@ -3,6 +3,8 @@
 //! A value that is refused is reported here, once, and reads as absent; what comes out of a configuration with problems is
 //! never used.
 
+use std::path::{Path, PathBuf};
+
 use super::environment::Environment;
 use super::fault::{Fault, Given, Problem};
 use super::settings::{Fallback, Form, Setting};
@@ -95,6 +97,17 @@ impl<'a> Reader<'a> {
                 None
             }
         }
+    }
+
+    /// A path from the root, which means the same in whatever directory the service starts.
+    pub(super) fn absolute_path(&mut self, setting: &Setting) -> Option<PathBuf> {
+        let text = self.given(setting)?;
+        if !Path::new(text).is_absolute() {
+            let got = Given(text.to_owned());
+            self.refuse(setting.name, Fault::RelativePath { got });
+            return None;
+        }
+        Some(text.into())
     }
 
     pub(super) fn is_set(&self, setting: &Setting) -> bool {

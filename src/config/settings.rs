@@ -20,6 +20,7 @@ pub enum Group {
     Tokens,
     Key,
     Hsm,
+    Rotation,
     Signing,
     Logs,
 }
@@ -47,7 +48,11 @@ pub enum Form {
     Switch,
     Choice(&'static [&'static str]),
     Address,
+    /// Address and port.
+    Place,
     Path,
+    /// Separated by spaces or commas.
+    Kids,
     Uri,
     Jwk,
     LogFilter,
@@ -67,25 +72,13 @@ pub const OF_THE_RUNTIME: [&str; 4] = [
 ];
 
 /// Names that are reserved. A start error: a policy that is silently ignored is worse than none.
-pub const NOT_BUILT: [&str; 18] = [
-    "MACP_AUTH_ACTIVATE_AFTER_CONVERGENCE",
-    "MACP_AUTH_ADMIN_ADDR",
+pub const NOT_BUILT: [&str; 6] = [
     "MACP_AUTH_AUDIT_DIR",
-    "MACP_AUTH_CLOCK_SKEW_SECONDS",
-    "MACP_AUTH_EXTRA_JWKS_FILE",
-    "MACP_AUTH_KEY_LEAD_SECONDS",
-    "MACP_AUTH_KEY_POLL_SECONDS",
-    "MACP_AUTH_KEY_RETAIN_SECONDS",
-    "MACP_AUTH_KEY_SCHEDULE_FILE",
     "MACP_AUTH_POLICY_FILE",
-    "MACP_AUTH_REVOKED_KIDS",
-    "MACP_AUTH_REVOKED_KIDS_FILE",
-    "MACP_AUTH_ROTATION_UNSAFE",
     "MACP_AUTH_TLS_CERT_FILE",
     "MACP_AUTH_TLS_CLIENT_CA_FILE",
     "MACP_AUTH_TLS_KEY_FILE",
     "MACP_AUTH_TLS_PORT",
-    "MACP_AUTH_VERIFIER_TTL_SECONDS",
 ];
 
 /// Mints that may wait for each signing thread, unless the operator says otherwise.
@@ -93,6 +86,7 @@ pub const QUEUE_PER_SESSION: usize = 64;
 /// One session may wait for the token while another signs.
 pub const FEWEST_SESSIONS: usize = 2;
 
+const ONE_DAY: u64 = 86_400;
 const ONE_YEAR: u64 = 31_536_000;
 
 /// Declares each variable as a constant and all of them as the table, in the order of the documentation.
@@ -134,6 +128,8 @@ settings! {
         "Connections served at once. More wait until one closes.";
     JWKS_MAX_AGE_SECONDS = Listening "MACP_AUTH_JWKS_MAX_AGE_SECONDS", Value("60"), number(0, 86_400, "caches would not see a new key for more than a day"), shown:
         "How long caches between here and a verifier may keep the JWKS (`Cache-Control: max-age`).";
+    ADMIN_ADDR = Listening "MACP_AUTH_ADMIN_ADDR", Nothing, Form::Place, shown:
+        "Where the admin listener is, as `localhost:9464` or `[::1]:9464`. It shows which keys there are, never a secret, and mints nothing. Port `0`: the system chooses.";
 
     ISSUER = Tokens "MACP_AUTH_ISSUER", Value("macp-auth-service"), Form::Text, shown:
         "The claim `iss`. Must equal the runtime's `MACP_AUTH_ISSUER`.";
@@ -176,6 +172,29 @@ settings! {
         "Directory of this service's own (mode 0700): the last good JWKS, served while the HSM is away at a start, and the PINs that were refused. Needed with several tokens.";
     STUCK_EXIT_SECONDS = Hsm "MACP_AUTH_STUCK_EXIT_SECONDS", Value("120"), number(1, 86_400, "nothing would start the service afresh for more than a day"), shown:
         "With calls that hang and no token that signs for this long, the process leaves with exit code 75, to be started afresh.";
+
+    KEY_POLL_SECONDS = Rotation "MACP_AUTH_KEY_POLL_SECONDS", Value("30"), number(1, 3600, "a new key would go unseen for more than an hour"), shown:
+        "Time between two looks for keys on a token.";
+    KEY_LEAD_SECONDS = Rotation "MACP_AUTH_KEY_LEAD_SECONDS", Value("900"), number(0, ONE_YEAR, "a new key would wait for more than a year"), shown:
+        "How long a new key is published before it signs. See below for the least.";
+    KEY_RETAIN_SECONDS = Rotation "MACP_AUTH_KEY_RETAIN_SECONDS", Described("maximum TTL + lead + 300"), number(0, 3 * ONE_YEAR, "keys that nobody signs with would be published for years"), shown:
+        "How long a key is published after its successor began to sign. See below for the least.";
+    VERIFIER_TTL_SECONDS = Rotation "MACP_AUTH_VERIFIER_TTL_SECONDS", Value("300"), number(0, ONE_DAY, "a new key would wait for more than a day"), shown:
+        "How long verifiers keep a JWKS before they ask again: the greatest `MACP_AUTH_JWKS_TTL_SECS` of your runtimes.";
+    CLOCK_SKEW_SECONDS = Rotation "MACP_AUTH_CLOCK_SKEW_SECONDS", Value("30"), number(0, 3600, "tokens are refused where clocks are further apart, whatever the keys"), shown:
+        "How far apart any two clocks may be: of instances of this service, and of verifiers.";
+    KEY_SCHEDULE_FILE = Rotation "MACP_AUTH_KEY_SCHEDULE_FILE", Nothing, Form::Path, shown:
+        "TOML file that says from when each key signs, for HSMs that dictate labels. It alone then decides which keys of the token are ours.";
+    REVOKED_KIDS = Rotation "MACP_AUTH_REVOKED_KIDS", Nothing, Form::Kids, shown:
+        "Keys that neither sign nor are published any more, by their `kid`.";
+    REVOKED_KIDS_FILE = Rotation "MACP_AUTH_REVOKED_KIDS_FILE", Nothing, Form::Path, shown:
+        "File of such keys: one `kid` a line; a line that starts with `#` is a comment.";
+    EXTRA_JWKS_FILE = Rotation "MACP_AUTH_EXTRA_JWKS_FILE", Nothing, Form::Path, shown:
+        "JWKS of public keys that are published beside our own: those of a second site, or of a service that is being replaced.";
+    ACTIVATE_AFTER_CONVERGENCE = Rotation "MACP_AUTH_ACTIVATE_AFTER_CONVERGENCE", Value("0"), Form::Switch, shown:
+        "`1`: a new key also waits, within bounds, until every verifier that was seen has fetched it.";
+    ROTATION_UNSAFE = Rotation "MACP_AUTH_ROTATION_UNSAFE", Value("0"), Form::Switch, shown:
+        "`1`: starts although a sum below does not hold, and takes lead and retention as given. Tokens may then be rejected. For rehearsals only.";
 
     SIGN_TIMEOUT_MS = Signing "MACP_AUTH_SIGN_TIMEOUT_MS", Value("3000"), number(1, 3500, "clients give up after 5 seconds, and a refusal must reach them before"), shown:
         "Longest wait for one mint, queueing and retries included. Then 503.";

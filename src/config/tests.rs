@@ -8,7 +8,7 @@ use super::settings::{Form, SETTINGS};
 use super::*;
 use crate::keys::pkcs11::uri::UriError;
 
-type Row<'a> = (
+pub(super) type Row<'a> = (
     &'a str,
     &'a [(&'a str, &'a str)],
     &'a str,
@@ -19,9 +19,10 @@ type UriRow = (&'static str, fn(&UnusableUri) -> bool);
 
 /// P-256, made for this test.
 const EC_KEY: &str = r#"{"kty":"EC","crv":"P-256","x":"axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY","y":"T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU","d":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE"}"#;
-const MODULE: (&str, &str) = ("MACP_AUTH_PKCS11_MODULE", "/usr/lib/hsm.so");
-const LABEL: (&str, &str) = ("MACP_AUTH_PKCS11_TOKEN_LABEL", "macp");
-const URI: &str = "MACP_AUTH_PKCS11_URI";
+pub(super) const MODULE: (&str, &str) = ("MACP_AUTH_PKCS11_MODULE", "/usr/lib/hsm.so");
+pub(super) const LABEL: (&str, &str) = ("MACP_AUTH_PKCS11_TOKEN_LABEL", "macp");
+pub(super) const URI: &str = "MACP_AUTH_PKCS11_URI";
+pub(super) const UNSAFE: (&str, &str) = ("MACP_AUTH_ROTATION_UNSAFE", "1");
 
 fn vars(rows: &[(&str, &str)]) -> Environment {
     rows.iter().copied().collect()
@@ -40,7 +41,7 @@ fn files(path: &Path) -> Result<Pin, PinFileError> {
     }
 }
 
-fn parsed(rows: &[(&str, &str)]) -> Result<Parsed, Report> {
+pub(super) fn parsed(rows: &[(&str, &str)]) -> Result<Parsed, Report> {
     parse(&vars(rows), &files, 4)
 }
 
@@ -61,7 +62,7 @@ fn of_uri(uri: &str) -> TokenConfig {
 }
 
 /// Exactly this one problem.
-fn assert_refused(rows: &[Row<'_>]) {
+pub(super) fn assert_refused(rows: &[Row<'_>]) {
     for (name, env, variable, expected) in rows {
         let report = parsed(env).expect_err(name);
         let found: Vec<_> = report.problems.iter().map(ToString::to_string).collect();
@@ -123,9 +124,9 @@ fn a_number_has_to_be_whole_decimal_and_in_its_range() {
     }
 }
 
-/// The token's own numbers need a token.
+/// The token's own numbers need a token, and the ends of a range need no sum to hold.
 fn parsed_with_token(name: &str, value: &str) -> Result<Parsed, Report> {
-    parsed(&[MODULE, LABEL, (name, value)])
+    parsed(&[MODULE, LABEL, UNSAFE, (name, value)])
 }
 
 #[test]
@@ -609,7 +610,7 @@ fn a_uri_stands_alone() {
             "a state directory that is no place",
             &[(URI, GOOD), ("MACP_AUTH_STATE_DIR", "state")],
             "MACP_AUTH_STATE_DIR",
-            |fault| matches!(fault, Fault::Token(TokenFault::RelativeStateDir { .. })),
+            |fault| matches!(fault, Fault::RelativePath { .. }),
         ),
         ("no URI", &[(URI, "token=a")], URI, |fault| {
             matches!(fault, Fault::Token(TokenFault::Uri(UriError::Scheme)))
@@ -733,8 +734,9 @@ fn a_setting_of_a_token_without_one_is_said_to_have_no_effect() {
     let idle = parsed(&[
         ("MACP_AUTH_KEY_POLICY", "warn"),
         ("MACP_AUTH_QUEUE_LENGTH", "9"),
+        ("MACP_AUTH_KEY_SCHEDULE_FILE", "/schedule.toml"),
     ]);
-    assert_eq!(idle.unwrap().warnings.len(), 3);
+    assert_eq!(idle.unwrap().warnings.len(), 4);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::fault::{Fault, Given, TokenFault};
+use super::fault::{Fault, Given, RotationFault, TokenFault};
 use super::pin_file::{self, Files};
 use super::reader::Reader;
 use super::settings::{self, FEWEST_SESSIONS, Form, QUEUE_PER_SESSION, Setting};
@@ -42,11 +42,16 @@ pub(super) fn read(
     let sessions = count(reader, &settings::SESSIONS).unwrap_or(cores.max(FEWEST_SESSIONS));
     let queue_length = count(reader, &settings::QUEUE_LENGTH)
         .unwrap_or_else(|| sessions.saturating_mul(QUEUE_PER_SESSION));
-    let state_dir = state_dir(reader);
+    let state_dir = reader.absolute_path(&settings::STATE_DIR);
     let stuck_exit = reader.number(&settings::STUCK_EXIT_SECONDS);
     let places = places?;
     if places.len() > 1 && !reader.is_set(&settings::STATE_DIR) {
         reader.refuse(settings::URI.name, TokenFault::SeveralWithoutState);
+    }
+    let any_fixed = places.iter().any(|place| place.fixed_key.is_some());
+    if any_fixed && reader.is_set(&settings::KEY_SCHEDULE_FILE) {
+        let fault = RotationFault::ScheduleAndFixedKey;
+        reader.refuse(settings::KEY_SCHEDULE_FILE.name, fault);
     }
     warn_of_the_unused(reader, &places);
     let (pin, prefix) = (pin?, prefix?);
@@ -90,30 +95,18 @@ fn warn_of_the_unused(reader: &mut Reader<'_>, places: &[Place]) {
     }
 }
 
-fn state_dir(reader: &mut Reader<'_>) -> Option<PathBuf> {
-    let text = reader.given(&settings::STATE_DIR)?;
-    if !Path::new(text).is_absolute() {
-        let got = Given(text.to_owned());
-        reader.refuse(
-            settings::STATE_DIR.name,
-            TokenFault::RelativeStateDir { got },
-        );
-        return None;
-    }
-    Some(text.into())
-}
-
 /// Without a token: values are checked all the same, and their lack of effect is said.
 pub(super) fn check_idle(reader: &mut Reader<'_>) {
     policy(reader);
     count(reader, &settings::QUEUE_LENGTH);
-    state_dir(reader);
+    reader.absolute_path(&settings::STATE_DIR);
     reader.number(&settings::STUCK_EXIT_SECONDS);
     for setting in [
         settings::KEY_POLICY,
         settings::QUEUE_LENGTH,
         settings::STATE_DIR,
         settings::STUCK_EXIT_SECONDS,
+        settings::KEY_SCHEDULE_FILE,
     ] {
         if reader.is_set(&setting) {
             reader.warn(format!(

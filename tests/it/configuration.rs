@@ -30,7 +30,7 @@ fn a_bad_value_is_refused_by_the_name_of_its_variable() {
         " ",
         "٣",
     ];
-    let rows: [(&str, &[&str]); 12] = [
+    let rows: [(&str, &[&str]); 24] = [
         (
             "PORT",
             &[
@@ -74,6 +74,18 @@ fn a_bad_value_is_refused_by_the_name_of_its_variable() {
         ("MACP_AUTH_REQUIRE_HSM", &["yes please", "2", ""]),
         ("MACP_AUTH_ALLOW_ANONYMOUS", &["maybe", "2", ""]),
         ("MACP_AUTH_KEY_POLICY", &["lax", "Strict", ""]),
+        ("MACP_AUTH_KEY_POLL_SECONDS", &["0", "3601", "30s", ""]),
+        ("MACP_AUTH_KEY_LEAD_SECONDS", &["490", "15m", ""]),
+        ("MACP_AUTH_KEY_RETAIN_SECONDS", &["3749", "1h", ""]),
+        ("MACP_AUTH_VERIFIER_TTL_SECONDS", &["86401", "-1", ""]),
+        ("MACP_AUTH_CLOCK_SKEW_SECONDS", &["3601", "-1", ""]),
+        ("MACP_AUTH_ROTATION_UNSAFE", &["2", "yes", ""]),
+        ("MACP_AUTH_ACTIVATE_AFTER_CONVERGENCE", &["2", ""]),
+        ("MACP_AUTH_KEY_SCHEDULE_FILE", &["schedule.toml", ""]),
+        ("MACP_AUTH_REVOKED_KIDS", &[",", ""]),
+        ("MACP_AUTH_REVOKED_KIDS_FILE", &["revoked", ""]),
+        ("MACP_AUTH_EXTRA_JWKS_FILE", &["extra.json", ""]),
+        ("MACP_AUTH_ADMIN_ADDR", &["9464", "localhost", ""]),
         ("MACP_AUTH_QUEUE_LENGTH", &["0", "-1", ""]),
     ];
     let empty = empty_too.iter().map(|name| (*name, ""));
@@ -161,28 +173,45 @@ fn an_unknown_name_of_a_token_stops_the_start_and_the_nearest_known_one_is_named
 #[test]
 fn names_that_are_not_built_yet_are_refused_and_not_ignored() {
     for name in [
-        "MACP_AUTH_KEY_SCHEDULE_FILE",
-        "MACP_AUTH_ACTIVATE_AFTER_CONVERGENCE",
-        "MACP_AUTH_ROTATION_UNSAFE",
-        "MACP_AUTH_VERIFIER_TTL_SECONDS",
-        "MACP_AUTH_KEY_POLL_SECONDS",
-        "MACP_AUTH_KEY_LEAD_SECONDS",
-        "MACP_AUTH_KEY_RETAIN_SECONDS",
-        "MACP_AUTH_CLOCK_SKEW_SECONDS",
-        "MACP_AUTH_REVOKED_KIDS",
-        "MACP_AUTH_REVOKED_KIDS_FILE",
-        "MACP_AUTH_EXTRA_JWKS_FILE",
         "MACP_AUTH_TLS_CERT_FILE",
         "MACP_AUTH_TLS_KEY_FILE",
         "MACP_AUTH_TLS_CLIENT_CA_FILE",
         "MACP_AUTH_TLS_PORT",
         "MACP_AUTH_POLICY_FILE",
-        "MACP_AUTH_ADMIN_ADDR",
         "MACP_AUTH_AUDIT_DIR",
     ] {
         let stderr = Launch::new().set(name, "1").refused();
         assert!(stderr.contains(name), "{name}: {stderr}");
     }
+}
+
+#[test]
+fn an_unsafe_sum_of_rotation_is_refused_with_its_numbers_unless_it_is_a_rehearsal() {
+    let hsm = SoftHsm::with_key("ES256");
+    let unsafe_times = || {
+        hsm.launch()
+            .set("MACP_AUTH_KEY_LEAD_SECONDS", "60")
+            .set("MACP_AUTH_KEY_RETAIN_SECONDS", "100")
+    };
+    let sums = [
+        "the lead is 60 s, and must be at least 491 s = 2.2 x 30 (MACP_AUTH_KEY_POLL_SECONDS) + 60",
+        "the retention is 100 s, and must be at least 3750 s = 3600 (MACP_AUTH_MAX_TTL_SECONDS) + 60",
+    ];
+
+    let stderr = unsafe_times().refused();
+    for said in sums.into_iter().chain([
+        "MACP_AUTH_KEY_LEAD_SECONDS lets",
+        "MACP_AUTH_KEY_RETAIN_SECONDS withdraws",
+        "MACP_AUTH_ROTATION_UNSAFE=1",
+    ]) {
+        assert!(stderr.contains(said), "{said}: {stderr}");
+    }
+
+    let service = unsafe_times().set("MACP_AUTH_ROTATION_UNSAFE", "1").start();
+    for said in sums.into_iter().chain(["rehearsals only"]) {
+        service.must_log(said);
+    }
+    service.mint(r#"{"sender":"a"}"#);
 }
 
 #[test]

@@ -1,0 +1,447 @@
+//! Rotation and the admin listener: every bad value, every sum, and what is accepted of any numbers.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use super::tests::{LABEL, MODULE, Row, UNSAFE, URI, assert_refused, parsed};
+use super::*;
+use crate::keys::rules::{DEFAULT_LEAD, UnsafeTiming};
+
+const POLL: &str = "MACP_AUTH_KEY_POLL_SECONDS";
+const LEAD: &str = "MACP_AUTH_KEY_LEAD_SECONDS";
+const RETAIN: &str = "MACP_AUTH_KEY_RETAIN_SECONDS";
+const VERIFIER_TTL: &str = "MACP_AUTH_VERIFIER_TTL_SECONDS";
+const SKEW: &str = "MACP_AUTH_CLOCK_SKEW_SECONDS";
+const MAX_AGE: &str = "MACP_AUTH_JWKS_MAX_AGE_SECONDS";
+const MAX_TTL: &str = "MACP_AUTH_MAX_TTL_SECONDS";
+const REVOKED: &str = "MACP_AUTH_REVOKED_KIDS";
+const SCHEDULE: &str = "MACP_AUTH_KEY_SCHEDULE_FILE";
+const ADMIN: &str = "MACP_AUTH_ADMIN_ADDR";
+const FIXED_KEY: &str = "pkcs11:token=a;object=k?module-path=/m";
+
+fn rotation(rows: &[(&str, &str)]) -> RotationConfig {
+    parsed(rows).unwrap().config.rotation
+}
+
+fn is_lead(fault: &Fault) -> bool {
+    matches!(
+        fault,
+        Fault::Rotation(RotationFault::Lead {
+            timing: UnsafeTiming::Lead(_),
+            ..
+        })
+    )
+}
+
+fn is_retain(fault: &Fault) -> bool {
+    matches!(
+        fault,
+        Fault::Rotation(RotationFault::Retain {
+            timing: UnsafeTiming::Retain(_),
+            ..
+        })
+    )
+}
+
+#[test]
+fn nothing_set_is_the_documented_default() {
+    let config = parsed(&[]).unwrap().config;
+
+    assert_eq!(
+        config.rotation.rules,
+        Rules {
+            poll: 30,
+            jwks_max_age: 60,
+            verifier_ttl: 300,
+            skew: 30,
+            max_ttl: 3600,
+            lead: DEFAULT_LEAD,
+            retain: 4800,
+            unsafe_timing: false,
+        }
+    );
+    assert_eq!(config.rotation.schedule_file, None);
+    assert_eq!(config.rotation.revoked, BTreeSet::new());
+    assert_eq!(config.rotation.revoked_file, None);
+    assert_eq!(config.rotation.extra_jwks_file, None);
+    assert!(!config.rotation.after_convergence);
+    assert_eq!(config.admin, None);
+}
+
+#[test]
+fn every_value_arrives_where_it_belongs() {
+    let parsed = parsed(&[
+        MODULE,
+        LABEL,
+        (POLL, "1"),
+        (MAX_AGE, "2"),
+        (VERIFIER_TTL, "3"),
+        (SKEW, "4"),
+        (MAX_TTL, "500"),
+        (LEAD, "60"),
+        (RETAIN, "700"),
+        (SCHEDULE, "/etc/schedule.toml"),
+        ("MACP_AUTH_REVOKED_KIDS_FILE", "/etc/revoked"),
+        ("MACP_AUTH_EXTRA_JWKS_FILE", "/etc/extra.json"),
+        ("MACP_AUTH_ACTIVATE_AFTER_CONVERGENCE", "1"),
+    ])
+    .unwrap();
+
+    assert_eq!(parsed.warnings, Vec::<String>::new());
+    let rotation = parsed.config.rotation;
+    assert_eq!(
+        rotation.rules,
+        Rules {
+            poll: 1,
+            jwks_max_age: 2,
+            verifier_ttl: 3,
+            skew: 4,
+            max_ttl: 500,
+            lead: 60,
+            retain: 700,
+            unsafe_timing: false,
+        }
+    );
+    let named = |path: &Option<PathBuf>| path.as_deref().and_then(Path::to_str).map(str::to_owned);
+    assert_eq!(
+        named(&rotation.schedule_file).as_deref(),
+        Some("/etc/schedule.toml")
+    );
+    assert_eq!(
+        named(&rotation.revoked_file).as_deref(),
+        Some("/etc/revoked")
+    );
+    assert_eq!(
+        named(&rotation.extra_jwks_file).as_deref(),
+        Some("/etc/extra.json")
+    );
+    assert!(rotation.after_convergence);
+}
+
+#[test]
+fn the_retention_follows_the_longest_token_and_the_lead() {
+    for (name, rows, want) in [
+        ("longer token", &[(MAX_TTL, "7200")][..], 8400),
+        ("longer lead", &[(LEAD, "4500")], 8400),
+        ("both", &[(MAX_TTL, "60"), (LEAD, "491")], 851),
+        ("given", &[(LEAD, "4500"), (RETAIN, "3750")], 3750),
+    ] {
+        assert_eq!(rotation(rows).rules.retain, want, "{name}");
+    }
+}
+
+/// One more of each part breaks a sum that just holds.
+#[test]
+fn an_unsafe_sum_stops_the_start_by_the_name_of_what_is_too_short() {
+    let lead: fn(&Fault) -> bool = is_lead;
+    let retain: fn(&Fault) -> bool = is_retain;
+    let rows: [Row<'_>; 10] = [
+        ("lead", &[(LEAD, "490")], LEAD, lead),
+        ("no lead", &[(LEAD, "0")], LEAD, lead),
+        ("poll", &[(LEAD, "491"), (POLL, "31")], LEAD, lead),
+        ("max-age", &[(LEAD, "491"), (MAX_AGE, "61")], LEAD, lead),
+        ("cache", &[(LEAD, "491"), (VERIFIER_TTL, "301")], LEAD, lead),
+        ("skew", &[(LEAD, "491"), (SKEW, "31")], LEAD, lead),
+        ("retention", &[(RETAIN, "3749")], RETAIN, retain),
+        ("no retention", &[(RETAIN, "0")], RETAIN, retain),
+        (
+            "longer token",
+            &[(RETAIN, "3750"), (MAX_TTL, "3601")],
+            RETAIN,
+            retain,
+        ),
+        (
+            "longer poll",
+            &[(RETAIN, "3750"), (POLL, "31")],
+            RETAIN,
+            retain,
+        ),
+    ];
+    assert_refused(&rows);
+    assert!(parsed(&[(LEAD, "491"), (RETAIN, "3750")]).is_ok());
+}
+
+#[test]
+fn both_sums_are_in_one_report_with_their_numbers_and_what_to_set() {
+    let report = parsed(&[MODULE, LABEL, (LEAD, "60"), (RETAIN, "100")]).unwrap_err();
+
+    let text = report.to_string();
+    assert_eq!(report.problems.len(), 2, "{text}");
+    for part in [
+        "MACP_AUTH_KEY_LEAD_SECONDS lets",
+        "the lead is 60 s",
+        "491 s = 2.2 x 30 (MACP_AUTH_KEY_POLL_SECONDS) + 60",
+        "Set it to 491 or more",
+        "MACP_AUTH_KEY_RETAIN_SECONDS withdraws",
+        "the retention is 100 s",
+        "3750 s = 3600 (MACP_AUTH_MAX_TTL_SECONDS) + 60",
+        "Set it to 3750 or more",
+        "MACP_AUTH_ROTATION_UNSAFE=1",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+/// Its cure is the lead; a retention to set by hand would only mislead.
+#[test]
+fn a_default_retention_is_no_problem_of_its_own_beside_a_lead_that_is_too_short() {
+    assert_refused(&[("skew", &[(SKEW, "3600")], LEAD, is_lead)]);
+    assert_eq!(
+        rotation(&[(SKEW, "3600"), (LEAD, "7631")]).rules.retain,
+        11_531
+    );
+}
+
+#[test]
+fn a_number_that_cannot_be_read_is_no_sum_but_hides_no_unsafe_lead() {
+    let unreadable: fn(&Fault) -> bool = |fault| matches!(fault, Fault::Number { .. });
+    assert_refused(&[
+        ("lead", &[(LEAD, "15m")], LEAD, unreadable),
+        ("retention", &[(RETAIN, "1h")], RETAIN, unreadable),
+        ("poll", &[(POLL, "0"), (LEAD, "0")], POLL, unreadable),
+    ]);
+    let both = parsed(&[(RETAIN, "1h"), (LEAD, "0")]).unwrap_err();
+    assert_eq!(both.problems.len(), 2, "{both}");
+}
+
+#[test]
+fn a_rehearsal_starts_with_unsafe_sums_as_given_and_says_so() {
+    let token = [MODULE, LABEL, UNSAFE];
+    for (name, rows, said) in [
+        ("safe", &[][..], &[][..]),
+        ("lead", &[(LEAD, "0")], &["the lead is 0 s"]),
+        ("retention", &[(RETAIN, "7")], &["the retention is 7 s"]),
+        (
+            "both",
+            &[(LEAD, "1"), (RETAIN, "2")],
+            &["the lead is 1 s", "the retention is 2 s"],
+        ),
+        (
+            "default retention",
+            &[(SKEW, "3600")],
+            &["the lead is 900 s", "the retention is 4800 s"],
+        ),
+    ] {
+        let rows: Vec<_> = token.iter().chain(rows).copied().collect();
+        let parsed = parsed(&rows).unwrap();
+        let warnings = &parsed.warnings;
+        assert_eq!(warnings.len(), 1 + said.len(), "{name}: {warnings:?}");
+        assert!(
+            warnings
+                .iter()
+                .all(|warning| warning.starts_with("MACP_AUTH_ROTATION_UNSAFE=1: ")),
+            "{name}: {warnings:?}"
+        );
+        assert!(warnings[0].contains("rehearsals only"), "{name}");
+        for (warning, said) in warnings[1..].iter().zip(said) {
+            assert!(warning.contains(said), "{name}: {warning}");
+        }
+        assert!(parsed.config.rotation.rules.unsafe_timing, "{name}");
+    }
+    let rules = rotation(&[UNSAFE, (LEAD, "1"), (RETAIN, "2")]).rules;
+    assert_eq!((rules.lead, rules.retain), (1, 2));
+}
+
+#[test]
+fn a_file_is_named_from_the_root() {
+    for name in [
+        SCHEDULE,
+        "MACP_AUTH_REVOKED_KIDS_FILE",
+        "MACP_AUTH_EXTRA_JWKS_FILE",
+        "MACP_AUTH_STATE_DIR",
+    ] {
+        for bad in ["file", "./file", "../file", " /file", "~/file"] {
+            assert_refused(&[(bad, &[MODULE, LABEL, (name, bad)], name, |fault| {
+                matches!(fault, Fault::RelativePath { .. })
+            })]);
+        }
+        assert!(parsed(&[MODULE, LABEL, (name, "/file")]).is_ok(), "{name}");
+    }
+}
+
+#[test]
+fn a_schedule_is_for_tokens_whose_keys_no_uri_fixes() {
+    const TWO: &str = "pkcs11:token=a?module-path=/m pkcs11:token=b;id=%01?module-path=/m";
+    let state = ("MACP_AUTH_STATE_DIR", "/state");
+    let schedule = (SCHEDULE, "/schedule");
+    let both: fn(&Fault) -> bool =
+        |fault| matches!(fault, Fault::Rotation(RotationFault::ScheduleAndFixedKey));
+    assert_refused(&[
+        ("object", &[(URI, FIXED_KEY), schedule], SCHEDULE, both),
+        (
+            "id of the second",
+            &[(URI, TWO), state, schedule],
+            SCHEDULE,
+            both,
+        ),
+    ]);
+    let free = [(URI, "pkcs11:token=a?module-path=/m"), schedule];
+    assert_eq!(parsed(&free).unwrap().warnings, Vec::<String>::new());
+    let idle = parsed(&[schedule]).unwrap().warnings;
+    assert!(
+        idle.iter()
+            .any(|warning| warning.contains(SCHEDULE) && warning.contains("no effect")),
+        "{idle:?}"
+    );
+}
+
+#[test]
+fn revoked_kids_are_separated_by_spaces_or_commas() {
+    let kid = |name: &str| Kid::pinned(name.into()).unwrap();
+    for text in ["a b", "a,b", " a ,\tb, ", "b\na", "a,,b a"] {
+        assert_eq!(
+            rotation(&[(REVOKED, text)]).revoked,
+            BTreeSet::from([kid("a"), kid("b")]),
+            "{text:?}"
+        );
+    }
+    for bad in ["", " ", ",", " , "] {
+        assert_refused(&[(bad, &[(REVOKED, bad)], REVOKED, |fault| {
+            matches!(fault, Fault::Empty)
+        })]);
+    }
+}
+
+#[test]
+fn the_admin_listener_has_an_address_and_a_port() {
+    let one = |ip: IpAddr, port| AdminAddress {
+        address: BindAddress::One(ip),
+        port,
+    };
+    let localhost = |port| AdminAddress {
+        address: BindAddress::Loopback,
+        port,
+    };
+    for (text, want) in [
+        ("localhost:9464", localhost(9464)),
+        ("localhost:0", localhost(0)),
+        ("127.0.0.2:65535", one([127, 0, 0, 2].into(), 65_535)),
+        ("[::1]:9464", one(Ipv6Addr::LOCALHOST.into(), 9464)),
+    ] {
+        let parsed = parsed(&[MODULE, LABEL, (ADMIN, text)]).unwrap();
+        assert_eq!(parsed.config.admin, Some(want), "{text}");
+        assert_eq!(parsed.warnings, Vec::<String>::new(), "{text}");
+    }
+    for bad in [
+        "9464",
+        ":9464",
+        "localhost",
+        "localhost:",
+        "localhost:x",
+        "localhost:+1",
+        "localhost: 1",
+        "localhost:65536",
+        "127.0.0.1",
+        "256.0.0.1:1",
+        "::1:9464",
+        "[::1]",
+        "[::1:9464",
+        "[localhost]:1",
+        "[127.0.0.1]:1",
+        "[fe80::1%1]:1",
+        "example.org:1",
+        "http://localhost:1",
+    ] {
+        assert_refused(&[(bad, &[(ADMIN, bad)], ADMIN, |fault| {
+            matches!(fault, Fault::Place { .. })
+        })]);
+    }
+}
+
+#[test]
+fn an_admin_listener_that_others_reach_is_warned_of() {
+    for (text, address) in [
+        ("0.0.0.0:1", IpAddr::from(Ipv4Addr::UNSPECIFIED)),
+        ("[::]:1", Ipv6Addr::UNSPECIFIED.into()),
+        ("10.0.0.1:1", [10, 0, 0, 1].into()),
+    ] {
+        let parsed = parsed(&[MODULE, LABEL, (ADMIN, text)]).unwrap();
+        assert_eq!(
+            parsed.config.admin.map(|admin| admin.address),
+            Some(BindAddress::One(address))
+        );
+        assert!(
+            matches!(&parsed.warnings[..], [one] if one.contains(ADMIN)),
+            "{:?}",
+            parsed.warnings
+        );
+    }
+}
+
+/// Short times as well as the ends of each range, and beyond.
+fn seconds() -> impl Strategy<Value = Option<u64>> {
+    proptest::option::of(prop_oneof![
+        4 => 0u64..2_000,
+        2 => 0u64..100_000,
+        1 => 0u64..100_000_000,
+        1 => Just(u64::MAX),
+    ])
+}
+
+fn given(names: &[&'static str], numbers: &[Option<u64>]) -> Vec<(&'static str, String)> {
+    names
+        .iter()
+        .zip(numbers)
+        .filter_map(|(name, number)| Some((*name, (*number)?.to_string())))
+        .collect()
+}
+
+fn parse_texts(rows: &[(&'static str, String)]) -> Result<Parsed, Report> {
+    let rows: Vec<_> = rows.iter().map(|(name, text)| (*name, &**text)).collect();
+    parsed(&rows)
+}
+
+const TIMES: [&str; 7] = [POLL, LEAD, RETAIN, VERIFIER_TTL, SKEW, MAX_AGE, MAX_TTL];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn an_accepted_configuration_is_safe_or_says_that_it_is_not(
+        numbers in proptest::collection::vec(seconds(), TIMES.len()),
+        rehearsal in any::<bool>(),
+    ) {
+        let mut rows = given(&TIMES, &numbers);
+        if rehearsal {
+            rows.push((UNSAFE.0, UNSAFE.1.to_owned()));
+        }
+
+        match parse_texts(&rows) {
+            Ok(Parsed { config, warnings }) => {
+                let rules = config.rotation.rules;
+                prop_assert_eq!(rules.unsafe_timing, rehearsal);
+                let faults = rules.faults().count();
+                prop_assert!(rehearsal || faults == 0, "{:?}", rules);
+                let said = warnings.iter().filter(|text| text.contains(UNSAFE.0)).count();
+                prop_assert_eq!(said, faults + usize::from(rehearsal));
+            }
+            Err(report) => {
+                let sums = report.problems.iter().filter(|problem| matches!(problem.fault, Fault::Rotation(_))).count();
+                prop_assert!(!rehearsal || sums == 0, "{report}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_refusal_says_to_set_is_accepted(
+        numbers in proptest::collection::vec(seconds(), TIMES.len()),
+    ) {
+        let mut rows = given(&TIMES, &numbers);
+        let Err(report) = parse_texts(&rows) else { return Ok(()) };
+        for problem in &report.problems {
+            let (name, least) = match &problem.fault {
+                Fault::Rotation(RotationFault::Lead { least, .. }) => (LEAD, least),
+                Fault::Rotation(RotationFault::Retain { least, .. }) => (RETAIN, least),
+                _ => return Ok(()),
+            };
+            rows.retain(|(set, _)| *set != name);
+            rows.push((name, least.to_string()));
+        }
+
+        if let Err(report) = parse_texts(&rows) {
+            prop_assert!(false, "{report}");
+        }
+    }
+}
