@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::harness::faults::fault_module;
 use crate::harness::load::Load;
-use crate::harness::{KeyPair, Launch, Service, SoftHsm, ec_pkcs8, rsa_pkcs8, until};
+use crate::harness::{KeyPair, Launch, Service, SoftHsm, ec_pkcs8, rsa_pkcs8, stretched, until};
 
 /// From the fault's end to a token, where no sibling is disturbed.
 const RESUMES_WITHIN: Duration = Duration::from_secs(6);
@@ -16,6 +16,8 @@ const RESUMES_WITHIN: Duration = Duration::from_secs(6);
 const SHARED_WITHIN: Duration = Duration::from_secs(40);
 /// Longer than the pause before the next try of a token that is down.
 const HANGS_FOR: Duration = Duration::from_millis(2_600);
+/// Half a deadline (`MACP_AUTH_SIGN_TIMEOUT_MS`) goes to a token that gives no answer; then the other signs.
+const GOES_ON_WITHIN: Duration = Duration::from_millis(2_000);
 /// Enough mints to meet every token several times.
 const MINTS: usize = 40;
 
@@ -45,11 +47,13 @@ impl Pair {
         pair
     }
 
-    /// The same key on both.
-    fn with_replicas(apart: bool, key: &[u8]) -> Self {
+    /// The same keys on both.
+    fn with_replicas(apart: bool, keys: &[Vec<u8>]) -> Self {
         let pair = Self::new(apart);
-        pair.hsm.import_to("one", key, "macp-jwt", "01");
-        pair.hsm.import_to("two", key, "macp-jwt", "01");
+        for (key, id) in keys.iter().zip(["01", "02", "03"]) {
+            pair.hsm.import_to("one", key, "macp-jwt", id);
+            pair.hsm.import_to("two", key, "macp-jwt", id);
+        }
         pair
     }
 
@@ -172,7 +176,7 @@ fn a_stand_by_takes_over_where_both_share_a_module() {
 #[test]
 fn a_replica_takes_over_from_a_token_that_dies_and_the_kid_stays() {
     let key = rsa_pkcs8(aws_lc_rs::rsa::KeySize::Rsa2048);
-    let pair = Pair::with_replicas(true, &key);
+    let pair = Pair::with_replicas(true, &[key]);
     let service = pair.launch().start();
     until("both tokens", RESUMES_WITHIN, || both_are_well(&service));
     assert_eq!(service.jwks().kids().len(), 1);
@@ -186,9 +190,10 @@ fn a_stand_by_takes_over_from_a_token_that_hangs() {
     no_mint_fails(&pair, "C_Sign hang", "a hung token");
 }
 
-#[test]
-fn a_replica_that_is_cured_slowly_is_waited_for_while_the_other_hangs_in_its_cure() {
-    let pair = Pair::with_replicas(true, &ec_pkcs8());
+/// Each token fails once. The cure of one never ends, that of two takes its time.
+fn a_cure_that_hangs_is_not_waited_for(keys: &[Vec<u8>]) {
+    let what = format!("{} keys on both", keys.len());
+    let pair = Pair::with_replicas(true, keys);
     let service = pair.launch().start();
     until("both tokens", RESUMES_WITHIN, || both_are_well(&service));
     let load = Load::start(&service);
@@ -204,18 +209,33 @@ fn a_replica_that_is_cured_slowly_is_waited_for_while_the_other_hangs_in_its_cur
     });
     let since = Instant::now();
     until("one stays down", HANGS_FOR * 2, || {
-        assert!(one_is_not_well(&service).is_some(), "one came back");
+        assert!(one_is_not_well(&service).is_some(), "{what}: one came back");
         (since.elapsed() >= HANGS_FOR).then_some(())
     });
     for _ in 0..MINTS {
-        load.wait_for_a_token(RESUMES_WITHIN, "two alone");
+        load.wait_for_a_token(RESUMES_WITHIN, &what);
     }
     pair.rules("");
     until("well again", RESUMES_WITHIN, || both_are_well(&service));
 
-    let claims = load.claims("cured at once");
-    assert!(pair.faults() >= 4, "a rule was not met");
-    assert_eq!(claims.refused, 0, "{claims:?}");
+    let claims = load.claims(&what);
+    assert!(pair.faults() >= 4, "{what}: a rule was not met");
+    assert_eq!(claims.refused, 0, "{what}: {claims:?}");
+    // Whoever waits for the wrong cure alone waits for the whole deadline: refused or not by a hair.
+    assert!(
+        claims.slowest_mint < stretched(GOES_ON_WITHIN),
+        "{what}: {claims:?}"
+    );
+}
+
+#[test]
+fn replicas_that_are_cured_at_once_fail_no_mint_where_one_cure_hangs() {
+    a_cure_that_hangs_is_not_waited_for(&[ec_pkcs8()]);
+}
+
+#[test]
+fn replicas_of_several_keys_that_are_cured_at_once_fail_no_mint_where_one_cure_hangs() {
+    a_cure_that_hangs_is_not_waited_for(&[ec_pkcs8(), ec_pkcs8(), ec_pkcs8()]);
 }
 
 #[test]

@@ -50,6 +50,12 @@ pub(super) struct Live {
     pub(super) keys: Vec<(Kid, KeyHandle)>,
 }
 
+impl Live {
+    pub(super) fn holds(&self, kid: &Kid) -> bool {
+        self.keys.iter().any(|(held, _)| held == kid)
+    }
+}
+
 /// What the supervisor is told.
 #[derive(Debug)]
 pub(super) enum Event {
@@ -146,12 +152,6 @@ impl Shared {
         if self.phase.revive(live) {
             self.uncured.store(false, Ordering::Release);
         }
-    }
-
-    /// Whether the token is live with this key.
-    pub(super) fn holds(&self, kid: &Kid) -> bool {
-        let live = self.phase.live();
-        live.is_some_and(|live| live.keys.iter().any(|(held, _)| held == kid))
     }
 
     /// Takes every session away, mints wait. False where a thread does not come out of the module in time.

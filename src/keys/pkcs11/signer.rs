@@ -17,7 +17,7 @@ use super::host::Host;
 use super::module::{LoadError, Module};
 use super::pin_guard::PinGuard;
 use super::seat::Seat;
-use super::shared::{Event, Shared};
+use super::shared::{Event, Shared, State};
 use super::supervisor::{Charge, Down, Supervisor};
 use super::token::TokenFault;
 use super::watch::{self, Patience};
@@ -137,14 +137,18 @@ impl TokenSigner {
         let ring = Arc::clone(&self.board.ring());
         let attempts = self.attempts(&ring, now);
         let mut last = SignError::Unavailable;
+        let mut late: Vec<&Unit> = Vec::new();
         for (number, (key, unit)) in attempts.iter().enumerate() {
             if unit.shared.is_down() {
                 continue;
             }
-            let others = attempts.iter().skip(number + 1);
-            let somebody_else = others.into_iter().any(|(_, other)| {
-                !Arc::ptr_eq(&other.shared, &unit.shared) && !other.shared.is_down()
-            });
+            let mut others = attempts.iter().skip(number + 1).map(|(_, other)| *other);
+            let somebody_else = others
+                .any(|other| !other.is(unit) && !other.is_in(&late) && !other.shared.is_down());
+            if somebody_else && unit.is_in(&late) {
+                // Its other keys would halve, again and again, what is left for those who may sign.
+                continue;
+            }
             let until = if somebody_else {
                 deadline.half_way()
             } else {
@@ -152,7 +156,12 @@ impl TokenSigner {
             };
             match unit.workers.sign(key, input(key), until).await {
                 Ok(jwt) => return Ok(jwt),
-                Err(error) => last = error,
+                Err(error) => {
+                    if error == SignError::TimedOut {
+                        late.push(unit);
+                    }
+                    last = error;
+                }
             }
             if deadline.passed() {
                 break;
@@ -169,15 +178,20 @@ impl TokenSigner {
         now: UnixSeconds,
     ) -> Vec<(&'a Arc<PublishedKey>, &'a Unit)> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        // Looked at once: a token that came back between two looks would be asked by nobody.
+        let tokens = self.tokens.iter().map(|unit| (unit, unit.shared.state()));
+        let tokens: Vec<(&Unit, State)> = tokens.collect();
         let mut attempts = Vec::new();
         let candidates = ring.candidates(now);
         for key in &candidates {
             let first = attempts.len();
             attempts.extend(
-                self.tokens
+                tokens
                     .iter()
-                    .filter(|unit| unit.shared.holds(key.kid()))
-                    .map(|unit| (*key, unit)),
+                    .filter(
+                        |(_, state)| matches!(state, State::Live(live) if live.holds(key.kid())),
+                    )
+                    .map(|(unit, _)| (*key, *unit)),
             );
             if let Some(replicas) = attempts.get_mut(first..)
                 && !replicas.is_empty()
@@ -185,9 +199,9 @@ impl TokenSigner {
                 replicas.rotate_left(turn % replicas.len());
             }
         }
-        let curing = self.tokens.iter();
-        let curing = curing.filter(|unit| !unit.shared.is_down() && !unit.shared.is_live());
-        attempts.extend(curing.flat_map(|unit| candidates.iter().map(move |key| (*key, unit))));
+        let curing = tokens.iter();
+        let curing = curing.filter(|(_, state)| matches!(state, State::Repairing));
+        attempts.extend(curing.flat_map(|(unit, _)| candidates.iter().map(|key| (*key, *unit))));
         attempts
     }
 
@@ -246,6 +260,14 @@ impl Unit {
             stopped,
         };
         Ok((unit, outcome))
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
+    fn is_in(&self, units: &[&Self]) -> bool {
+        units.iter().any(|unit| self.is(unit))
     }
 
     fn parts(&self) -> Vec<Part> {
