@@ -56,6 +56,25 @@ impl UnixSeconds {
     }
 }
 
+/// Both clocks at once: what the calendar says, and how long the machine has been running, sleep included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    pub wall: UnixSeconds,
+    /// CLOCK_BOOTTIME, whole seconds. Nobody sets it.
+    pub running: u64,
+}
+
+impl Moment {
+    /// Reads both clocks.
+    pub fn now() -> Self {
+        let running = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        Self {
+            wall: UnixSeconds::now(),
+            running: u64::try_from(running.tv_sec).unwrap_or(0),
+        }
+    }
+}
+
 /// The instant until which a caller waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline(Instant);

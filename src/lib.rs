@@ -24,4 +24,5 @@ pub mod mint;
 pub mod process;
 pub mod state_dir;
 pub mod telemetry;
+pub mod trusted;
 pub mod web;

@@ -1,6 +1,7 @@
 //! From a grant to a token: `Grant + now + key -> claims -> SigningInput -> Jwt`.
 //!
-//! The clock is read once: the same instant chooses the key and stamps `iat` and `exp`.
+//! The clock is read once: the same instant chooses the key and stamps `iat` and `exp`. A key that is about to be withdrawn
+//! may give a shorter life than was granted.
 //! Claims stand in the order of the wire contract, numbers are spelled as JavaScript spells them.
 //! Never logs a claim value. Knows nothing of HTTP.
 
@@ -10,11 +11,11 @@ use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
 use serde_json::{Map, Value};
 
-use crate::clock::{Deadline, UnixSeconds};
+use crate::clock::{Deadline, Moment, UnixSeconds};
 use crate::config::ClaimSettings;
 use crate::grant::{Grant, Sender};
 use crate::jose::{Jwt, SigningInput};
-use crate::keys::{PublishedKey, SignError, Signer};
+use crate::keys::{PublishedKey, SignError, Signed, Signer};
 
 /// A token and what the answer says about it.
 #[derive(Debug)]
@@ -43,19 +44,28 @@ pub async fn mint(
     grant: Grant,
     settings: &ClaimSettings,
     signer: &Signer,
-    now: UnixSeconds,
+    now: Moment,
     deadline: Deadline,
 ) -> Result<Minted, MintError> {
-    let expires = now.plus(grant.ttl_seconds());
-    let claims = claims(&grant, settings, now, expires).map_err(|_| MintError::Claims)?;
+    let issued = now.wall;
+    let life = |ttl: u64| issued.plus(ttl);
+    let granted = grant.ttl_seconds();
+    let claims = claims(&grant, settings, issued, life(granted)).map_err(|_| MintError::Claims)?;
 
-    let input = |key: &PublishedKey| SigningInput::new(key.header(), &claims);
-    let token = signer.sign(now, input, deadline).await?;
+    let input = |key: &PublishedKey, ttl: u64| {
+        if ttl == granted {
+            return SigningInput::new(key.header(), &claims);
+        }
+        // A key about to be withdrawn signs shorter lives. What could be written once can be written again.
+        let shorter = self::claims(&grant, settings, issued, life(ttl));
+        SigningInput::new(key.header(), shorter.as_ref().unwrap_or(&claims))
+    };
+    let Signed { jwt, ttl } = signer.sign(now, granted, input, deadline).await?;
 
     Ok(Minted {
-        token,
+        token: jwt,
         sender: grant.into_sender(),
-        expires_in_seconds: expires.get().saturating_sub(now.get()),
+        expires_in_seconds: life(ttl).get().saturating_sub(issued.get()),
     })
 }
 
@@ -108,6 +118,15 @@ mod tests {
     use serde_json::json;
     use std::time::Duration;
 
+    const NOW: Moment = Moment {
+        wall: UnixSeconds::new(1000),
+        running: 1,
+    };
+    const LAST: Moment = Moment {
+        wall: UnixSeconds::new(u64::MAX - 5),
+        running: 1,
+    };
+
     fn settings() -> ClaimSettings {
         ClaimSettings {
             issuer: "the issuer".into(),
@@ -131,14 +150,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_token_says_exactly_what_was_granted_and_verifies() {
-        let signer = Signer::local(LocalKey::ephemeral(Algorithm::Es256).unwrap());
+        let signer = Signer::alone(LocalKey::ephemeral(Algorithm::Es256).unwrap(), NOW);
         let grant = grant("me \"too\"", json!({"z": 1, "sub": "x", "a": [2.0]}), 60.0);
 
         let minted = mint(
             grant,
             &settings(),
             &signer,
-            UnixSeconds::new(1000),
+            NOW,
             Deadline::after(Duration::from_secs(1)),
         )
         .await
@@ -163,13 +182,13 @@ mod tests {
 
     #[tokio::test]
     async fn an_expiry_past_the_end_of_time_saturates() {
-        let signer = Signer::local(LocalKey::ephemeral(Algorithm::Es256).unwrap());
+        let signer = Signer::alone(LocalKey::ephemeral(Algorithm::Es256).unwrap(), LAST);
 
         let minted = mint(
             grant("a", json!({}), f64::MAX),
             &settings(),
             &signer,
-            UnixSeconds::new(u64::MAX - 5),
+            LAST,
             Deadline::after(Duration::from_secs(1)),
         )
         .await

@@ -1,13 +1,15 @@
 //! The state directory: what an instance remembers across restarts.
 //!
 //! Who can write there can plant a verification key or have a PIN tried, so the directory and its files belong to us and
-//! nobody else may write; each parent belongs to us or root, and is not writable by others unless sticky.
+//! nobody else may write; [`trusted`] judges the parents, and the links on the way.
 //! Files are replaced whole: a temporary file, fsync, rename, fsync of the directory.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+
+use crate::trusted::{self, Untrusted};
 
 /// A directory that was checked.
 #[derive(Debug, Clone)]
@@ -23,17 +25,12 @@ pub enum StateDirError {
     #[error("MACP_AUTH_STATE_DIR: {path} is no directory. Name a directory of this service's own")]
     NotADirectory { path: String },
     #[error(
-        "MACP_AUTH_STATE_DIR: {path} belongs to user {owner}, not to this service or root. Whoever owns it could plant keys: chown it to the service's user"
+        "MACP_AUTH_STATE_DIR: {path} belongs to user {owner}, not to this service. Whoever owns it could plant keys: chown it to the service's user"
     )]
     Owner { path: String, owner: u32 },
-    #[error(
-        "MACP_AUTH_STATE_DIR: others may write to {path} (mode {mode:04o}). Whoever writes there could plant keys: chmod go-w"
-    )]
-    Writable { path: String, mode: u32 },
+    #[error("MACP_AUTH_STATE_DIR: {0}")]
+    Untrusted(#[source] Untrusted),
 }
-
-const OTHERS_WRITE: u32 = 0o022;
-const STICKY: u32 = 0o1000;
 
 impl StateDir {
     /// Makes the directory where it is missing, and checks it and all its parents.
@@ -51,12 +48,13 @@ impl StateDir {
                 .create(path)
                 .map_err(|cause| unusable(path, cause))?;
         }
-        // Links are resolved, and the real parents are checked.
-        let real = path.canonicalize().map_err(|cause| unusable(path, cause))?;
-        for (depth, part) in real.ancestors().enumerate() {
-            let facts = fs::metadata(part).map_err(|cause| unusable(part, cause))?;
-            check(part, &facts, depth == 0)?;
+        let real = trusted::resolve(path)?;
+        let facts = fs::metadata(&real).map_err(|cause| unusable(&real, cause))?;
+        if !facts.is_dir() {
+            let path = real.display().to_string();
+            return Err(StateDirError::NotADirectory { path });
         }
+        check_ours(&real, &facts)?;
         let directory = Self(real);
         for entry in fs::read_dir(&directory.0).map_err(|cause| unusable(path, cause))? {
             let entry = entry.map_err(|cause| unusable(path, cause))?;
@@ -124,41 +122,27 @@ impl StateDir {
     }
 }
 
-fn check(path: &Path, facts: &Metadata, is_the_directory: bool) -> Result<(), StateDirError> {
-    if is_the_directory {
-        if !facts.is_dir() {
-            let path = path.display().to_string();
-            return Err(StateDirError::NotADirectory { path });
+impl From<Untrusted> for StateDirError {
+    fn from(fault: Untrusted) -> Self {
+        match fault {
+            Untrusted::Unreadable { path, cause } => Self::Unusable {
+                path: path.display().to_string(),
+                cause,
+            },
+            other => Self::Untrusted(other),
         }
-        return check_ours(path, facts);
     }
-    let path = path.display().to_string();
-    if facts.uid() != us() && facts.uid() != 0 {
-        let owner = facts.uid();
-        return Err(StateDirError::Owner { path, owner });
-    }
-    if facts.mode() & OTHERS_WRITE != 0 && facts.mode() & STICKY == 0 {
-        let mode = facts.mode() & 0o7777;
-        return Err(StateDirError::Writable { path, mode });
-    }
-    Ok(())
 }
 
+/// Ours alone: what root wrote there was written by another program.
 fn check_ours(path: &Path, facts: &Metadata) -> Result<(), StateDirError> {
-    let path = path.display().to_string();
-    if facts.uid() != us() {
-        let owner = facts.uid();
-        return Err(StateDirError::Owner { path, owner });
+    if facts.uid() != trusted::us() {
+        return Err(StateDirError::Owner {
+            path: path.display().to_string(),
+            owner: facts.uid(),
+        });
     }
-    if facts.mode() & OTHERS_WRITE != 0 {
-        let mode = facts.mode() & 0o7777;
-        return Err(StateDirError::Writable { path, mode });
-    }
-    Ok(())
-}
-
-fn us() -> u32 {
-    rustix::process::geteuid().as_raw()
+    Ok(trusted::check_mode(path, facts)?)
 }
 
 #[cfg(test)]
@@ -190,6 +174,7 @@ mod tests {
     fn what_others_may_write_is_refused() {
         for (name, of_directory, of_file, of_parent) in [
             ("the directory", 0o770, 0o600, 0o700),
+            ("the directory, though sticky", 0o1777, 0o600, 0o700),
             ("a file", 0o700, 0o622, 0o700),
             ("a parent", 0o700, 0o600, 0o777),
         ] {
@@ -204,7 +189,10 @@ mod tests {
 
             let refused = StateDir::open(&path);
             assert!(
-                matches!(refused, Err(StateDirError::Writable { .. })),
+                matches!(
+                    refused,
+                    Err(StateDirError::Untrusted(Untrusted::Writable { .. }))
+                ),
                 "{name}: {refused:?}"
             );
         }

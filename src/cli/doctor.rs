@@ -24,9 +24,11 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
 use self::finding::{Finding, Findings, State};
 use self::judgement::Entry;
+use super::preview::board_config;
 use super::{DoctorArguments, Outside};
 use crate::clock::UnixSeconds;
 use crate::config::{Config, KeySource};
+use crate::keys::BoardConfig;
 use crate::keys::pkcs11::ffi;
 use crate::process::{Memory, close_memory};
 
@@ -68,7 +70,7 @@ pub(super) fn run(outside: &mut Outside<'_>, arguments: &DoctorArguments) -> Exi
                 clear_pin_guard: arguments.clear_pin_guard,
                 sign_timeout: config.sign_timeout,
             };
-            let heard = checks(config.source, orders);
+            let heard = checks(board_config(&config, None), config.source, orders);
             watch(&heard, &mut findings, LONGEST_SILENCE)
         }
         None => false,
@@ -131,7 +133,7 @@ fn memory(config: &Config) -> Finding {
 }
 
 /// Starts the checks of the key source; the channel closes after the last.
-fn checks(source: KeySource, orders: Orders) -> Receiver<Said> {
+fn checks(board: BoardConfig, source: KeySource, orders: Orders) -> Receiver<Said> {
     let (said, heard) = unbounded();
     let reporter = Reporter::new(said);
     let spawned = std::thread::Builder::new()
@@ -139,7 +141,7 @@ fn checks(source: KeySource, orders: Orders) -> Receiver<Said> {
         .spawn(move || {
             // How far the checks came stands in what they said.
             let (Ok(()) | Err(Enough)) = match source {
-                KeySource::Pkcs11(config) => tokens::check(&config, orders, &reporter),
+                KeySource::Pkcs11(config) => tokens::check(board, &config, orders, &reporter),
                 KeySource::Env(key) => software::check(&key, orders, &reporter),
                 KeySource::Ephemeral(algorithm) => {
                     software::check_ephemeral(algorithm, orders, &reporter)

@@ -1,12 +1,11 @@
 //! The keys on the tokens as a table for people and as JSON for machines.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use crate::clock::UnixSeconds;
-use crate::keys::PublishedKey;
+use crate::keys::Overview;
 use crate::keys::pkcs11::discovery::KeyReport;
 
 /// One key, for both outputs.
@@ -17,20 +16,12 @@ pub(super) struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    pub(super) fn new(
-        token: &'a str,
-        report: &'a KeyReport,
-        signing: Option<&Arc<PublishedKey>>,
-        now: UnixSeconds,
-    ) -> Self {
-        let state = match &report.outcome {
-            Err(_) => "refused",
-            Ok(key) if signing.is_some_and(|signing| signing.kid() == key.published.kid()) => {
-                "signing"
-            }
-            Ok(key) if key.published.active_from() > now => "waiting",
-            Ok(_) => "published",
-        };
+    pub(super) fn new(token: &'a str, report: &'a KeyReport, overview: &Overview) -> Self {
+        let state = report.outcome.as_ref().map_or("REFUSED", |found| {
+            let kid = found.published.kid();
+            let key = overview.keys.iter().find(|key| key.key.kid() == kid);
+            key.map_or("-", |key| key.role.name())
+        });
         Self {
             token,
             report,

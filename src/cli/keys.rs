@@ -10,16 +10,20 @@ use serde_json::{Value, json};
 
 use super::key_table::{Row, table};
 use super::opened::Opened;
+use super::preview::{Preview, board_config};
 use super::{GenerateArguments, ListArguments, Outside, failed};
-use crate::clock::UnixSeconds;
-use crate::config::{KeySelector, KeySource, PinSource, Pkcs11Config, TokenConfig, pin_file};
-use crate::jose::JwkSet;
+use crate::clock::Moment;
+use crate::config::{
+    Config, KeySelector, KeySource, PinSource, Pkcs11Config, TokenConfig, pin_file,
+};
 use crate::keys::label::{Instant, LabelTooLong};
-use crate::keys::pkcs11::discovery::{FoundKey, KeyReport};
+use crate::keys::lists::ListsError;
+use crate::keys::memory::Memory;
+use crate::keys::pkcs11::discovery::FoundKey;
 use crate::keys::pkcs11::generate::{self, NewKey};
 use crate::keys::pkcs11::module::LoadError;
 use crate::keys::pkcs11::token::TokenFault;
-use crate::keys::{KeyRing, PublishedKey};
+use crate::keys::{Board, Signer};
 use crate::state_dir::StateDirError;
 
 /// Why a command did nothing, or not all of it.
@@ -63,88 +67,101 @@ pub enum KeysError {
     Partly { made: String, error: Box<Self> },
     #[error(transparent)]
     State(#[from] StateDirError),
+    #[error(transparent)]
+    Lists(#[from] ListsError),
+    #[error("the system gives no thread: {0}")]
+    Thread(std::io::Error),
     #[error("no key to publish on the token. Make one with `keys generate --alg RS256`")]
     NoKey,
 }
 
 /// `keys list`.
 pub fn list(outside: &mut Outside<'_>, arguments: &ListArguments) -> ExitCode {
-    let Some(source) = source(outside, None) else {
+    let Some(config) = configured(outside, None) else {
         return failed();
     };
-    let answer = listed(source, arguments.json, UnixSeconds::now());
+    let answer = listed(&config, arguments.json, Moment::now());
     outside.answer(answer)
 }
 
 /// `keys generate`.
 pub fn generate(outside: &mut Outside<'_>, arguments: &GenerateArguments) -> ExitCode {
-    let Some(source) = source(outside, arguments.pin_file.as_deref()) else {
+    let Some(config) = configured(outside, arguments.pin_file.as_deref()) else {
         return failed();
     };
-    let answer = generated(source, arguments, UnixSeconds::now());
+    let answer = generated(&config, arguments, Moment::now());
     outside.answer(answer)
 }
 
 /// `jwks`: the set as the service would publish it, for verifiers that take it inline.
 pub fn jwks(outside: &mut Outside<'_>) -> ExitCode {
-    let Some(source) = source(outside, None) else {
+    let Some(config) = configured(outside, None) else {
         return failed();
     };
-    let answer = published(source, UnixSeconds::now());
+    let answer = published(config, Moment::now());
     outside.answer(answer)
 }
 
-/// The configured key source. `pin_file` takes the place of the configured PIN, because the user of the service may not be
+/// The configuration. `pin_file` takes the place of the configured PIN, because the user of the service may not be
 /// allowed to generate.
-fn source(outside: &mut Outside<'_>, pin_file: Option<&Path>) -> Option<KeySource> {
+fn configured(outside: &mut Outside<'_>, pin_file: Option<&Path>) -> Option<Config> {
     if let Some(path) = pin_file {
         outside.environment.remove("MACP_AUTH_PKCS11_PIN");
         outside.environment.set("MACP_AUTH_PKCS11_PIN_FILE", path);
     }
-    let mut source = outside.configuration()?.config.source;
-    if let (KeySource::Pkcs11(config), Some(path)) = (&mut source, pin_file) {
-        for token in &mut config.tokens {
+    let mut config = outside.configuration()?.config;
+    if let (KeySource::Pkcs11(pkcs11), Some(path)) = (&mut config.source, pin_file) {
+        for token in &mut pkcs11.tokens {
             token.pin = PinSource::File(path.to_owned());
         }
     }
-    Some(source)
+    Some(config)
 }
 
-fn listed(source: KeySource, as_json: bool, now: UnixSeconds) -> Result<String, KeysError> {
-    let config = pkcs11(source)?;
-    let found = look(&config)?;
-    let ring = KeyRing::new(usable(&found), now);
-    let signing = ring.signing_key(now);
-    let mut rows: Vec<Row> = found
+fn listed(config: &Config, as_json: bool, now: Moment) -> Result<String, KeysError> {
+    let preview = Preview::of(config, now)?;
+    let overview = preview.board.overview(now);
+    let tokens: Vec<&str> = preview
+        .tokens
         .iter()
-        .flat_map(|(token, reports)| reports.iter().map(move |report| (token, report)))
-        .map(|(token, report)| Row::new(token, report, signing, now))
+        .map(|token| token.label.as_str())
+        .collect();
+    let mut rows: Vec<Row> = preview
+        .tokens
+        .iter()
+        .flat_map(|token| {
+            token
+                .reports
+                .iter()
+                .map(move |report| (&token.label, report))
+        })
+        .map(|(label, report)| Row::new(label, report, &overview))
         .collect();
     rows.sort_by_key(|row| std::cmp::Reverse(row.report.active_from));
     if as_json {
         let keys: Vec<Value> = rows.iter().map(Row::json).collect();
-        let tokens: Vec<&String> = found.iter().map(|(token, _)| token).collect();
         return Ok(format!("{}\n", json!({ "tokens": tokens, "keys": keys })));
     }
-    let tokens: Vec<&str> = found.iter().map(|(token, _)| token.as_str()).collect();
     Ok(table(&tokens, &rows))
 }
 
 /// One key on each token, all active from the same instant.
-fn generated(
-    source: KeySource,
-    asked: &GenerateArguments,
-    now: UnixSeconds,
-) -> Result<String, KeysError> {
-    let config = pkcs11(source)?;
-    let found = look(&config)?;
-    let labels: Vec<String> = found
+fn generated(config: &Config, asked: &GenerateArguments, now: Moment) -> Result<String, KeysError> {
+    let preview = Preview::of(config, now)?;
+    let config = pkcs11(&config.source)?;
+    let labels: Vec<String> = preview
+        .tokens
         .iter()
-        .flat_map(|(_, reports)| reports.iter().map(|report| format!("{:?}", report.label)))
+        .flat_map(|token| {
+            token
+                .reports
+                .iter()
+                .map(|report| format!("{:?}", report.label))
+        })
         .collect();
     let activate_at = match asked.activate_at {
         Some(at) => at,
-        None if labels.is_empty() => Instant::at(now).ok_or(KeysError::Clock)?,
+        None if labels.is_empty() => Instant::at(now.wall).ok_or(KeysError::Clock)?,
         None => {
             let labels = labels.join(", ");
             return Err(KeysError::KeyExists { labels });
@@ -152,7 +169,7 @@ fn generated(
     };
     let mut text = String::new();
     for token in &config.tokens {
-        let made = generate_on(&config, token, asked, activate_at, now);
+        let made = generate_on(config, token, asked, activate_at);
         // What was made before is told all the same: it is on its token.
         text.push_str(&made.map_err(|error| KeysError::Partly {
             made: text.clone(),
@@ -167,7 +184,6 @@ fn generate_on(
     on: &TokenConfig,
     asked: &GenerateArguments,
     activate_at: Instant,
-    now: UnixSeconds,
 ) -> Result<String, KeysError> {
     let KeySelector::Prefix(prefix) = &on.keys else {
         return Err(KeysError::FixedKey);
@@ -180,7 +196,7 @@ fn generate_on(
     let new = NewKey {
         algorithm: asked.algorithm,
         label: prefix.write(activate_at)?,
-        id: creation_id(now),
+        id: creation_id(),
     };
     generate::generate(&opened.token, &new)?;
     let key = opened.read_back(config, &new)?;
@@ -219,56 +235,38 @@ fn describe_new(
     )
 }
 
-fn published(source: KeySource, now: UnixSeconds) -> Result<String, KeysError> {
-    let keys = match source {
+fn published(config: Config, now: Moment) -> Result<String, KeysError> {
+    let signer;
+    let preview;
+    let board = match config.source {
         KeySource::Ephemeral(_) => return Err(KeysError::Ephemeral),
-        KeySource::Env(key) => vec![key.published()],
-        KeySource::Pkcs11(config) => usable(&look(&config)?),
+        KeySource::Env(_) => {
+            let board_config = board_config(&config, None);
+            let board = Arc::new(Board::open(board_config, Memory::empty(now.wall), now)?);
+            if let KeySource::Env(key) = config.source {
+                signer = Signer::local(*key, Arc::clone(&board), now).map_err(KeysError::Thread)?;
+                drop(signer);
+            }
+            board
+        }
+        KeySource::Pkcs11(_) => {
+            preview = Preview::of(&config, now)?;
+            Arc::new(preview.board)
+        }
     };
-    let ring = KeyRing::new(keys, now);
-    if ring.keys().is_empty() {
-        return Err(KeysError::NoKey);
-    }
-    let set = JwkSet {
-        keys: ring.keys().iter().map(|key| key.jwk()).collect(),
-    };
-    Ok(format!("{}\n", json!(set)))
+    let ring = board.ring();
+    let document = ring.document().ok_or(KeysError::NoKey)?;
+    Ok(format!("{}\n", String::from_utf8_lossy(&document.body)))
 }
 
-fn pkcs11(source: KeySource) -> Result<Box<Pkcs11Config>, KeysError> {
+fn pkcs11(source: &KeySource) -> Result<&Pkcs11Config, KeysError> {
     match source {
         KeySource::Pkcs11(config) => Ok(config),
         KeySource::Ephemeral(_) | KeySource::Env(_) => Err(KeysError::NoToken),
     }
 }
 
-/// The keys on each token, by its label. Tokens are opened one after the other: they may share a module.
-fn look(config: &Pkcs11Config) -> Result<Vec<(String, Vec<KeyReport>)>, KeysError> {
-    let tokens = config.tokens.iter();
-    tokens
-        .map(|on| {
-            let opened = Opened::new(config, on)?;
-            let reports = opened.reports(config, &on.keys)?;
-            Ok((opened.token.label().to_owned(), reports))
-        })
-        .collect()
-}
-
-/// What the service would publish; replicas once.
-fn usable(found: &[(String, Vec<KeyReport>)]) -> Vec<Arc<PublishedKey>> {
-    let mut keys: Vec<Arc<PublishedKey>> = Vec::new();
-    for report in found.iter().flat_map(|(_, reports)| reports) {
-        if let Ok(key) = &report.outcome
-            && !keys.iter().any(|known| known.kid() == key.published.kid())
-        {
-            keys.push(Arc::clone(&key.published));
-        }
-    }
-    keys
-}
-
-/// A UUIDv7: it carries the creation time to every replica.
-fn creation_id(now: UnixSeconds) -> Vec<u8> {
-    let stamp = uuid::Timestamp::from_unix(uuid::NoContext, now.get(), 0);
-    uuid::Uuid::new_v7(stamp).into_bytes().to_vec()
+/// A UUIDv7 of this very moment: it carries the creation time to every replica.
+fn creation_id() -> Vec<u8> {
+    uuid::Uuid::now_v7().into_bytes().to_vec()
 }

@@ -9,6 +9,7 @@ mod healthcheck;
 mod key_table;
 pub mod keys;
 mod opened;
+mod preview;
 pub mod serve;
 
 use std::ffi::OsString;

@@ -6,6 +6,7 @@ use super::keys::KeysError;
 use crate::config::{
     KeySelector, Pin, PinFileError, PinSource, Pkcs11Config, TokenConfig, pin_file,
 };
+use crate::keys::lists::KeySchedule;
 use crate::keys::pkcs11::discovery::{self, FoundKey, KeyReport, Search};
 use crate::keys::pkcs11::generate::NewKey;
 use crate::keys::pkcs11::module::Module;
@@ -40,8 +41,9 @@ impl Opened {
         &self,
         config: &Pkcs11Config,
         keys: &KeySelector,
+        schedule: Option<&KeySchedule>,
     ) -> Result<Vec<KeyReport>, TokenFault> {
-        find_keys(&self.token, config, keys, self.pin.as_ref())
+        find_keys(&self.token, config, keys, self.pin.as_ref(), schedule)
     }
 
     /// The key just made, judged and proved like any other.
@@ -54,7 +56,7 @@ impl Opened {
             label: Some(new.label.clone()),
             id: Some(new.id.clone()),
         };
-        let made = self.reports(config, &only_this)?.into_iter().next();
+        let made = self.reports(config, &only_this, None)?.into_iter().next();
         let outcome = made.map_or_else(
             || Err("it cannot be found again".to_owned()),
             |report| report.outcome.map_err(|refusal| refusal.to_string()),
@@ -111,12 +113,15 @@ pub(super) fn find_keys(
     config: &Pkcs11Config,
     keys: &KeySelector,
     pin: Option<&Pin>,
+    schedule: Option<&KeySchedule>,
 ) -> Result<Vec<KeyReport>, TokenFault> {
     let search = Search {
         keys,
         policy: config.policy,
         algorithm: config.algorithm,
         pin,
+        schedule,
+        proved: &[],
     };
     discovery::find_keys(token, &search)
 }

@@ -9,15 +9,18 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{DONE, Outside, failed};
-use crate::clock::UnixSeconds;
+use super::{DONE, Outside, failed, preview};
+use crate::clock::{Moment, UnixSeconds};
 use crate::config::{Config, KeySource};
 use crate::jose::Algorithm;
-use crate::keys::Signer;
+use crate::keys::lists::ListsError;
 use crate::keys::local::{LocalKey, LocalKeyError};
+use crate::keys::memory::Memory;
 use crate::keys::pkcs11::{Shutdown, StartError, TokenSigner, ffi};
+use crate::keys::{AlarmKind, Board, BoardConfig, Signer, saved};
+use crate::state_dir::{StateDir, StateDirError};
 use crate::telemetry;
 use crate::web::server::{Drain, Server};
 use crate::web::{App, BindError};
@@ -27,6 +30,12 @@ use crate::web::{App, BindError};
 pub enum ServeError {
     #[error("the ephemeral key {0}")]
     Ephemeral(LocalKeyError),
+    #[error(transparent)]
+    State(#[from] StateDirError),
+    #[error(transparent)]
+    Lists(#[from] ListsError),
+    #[error("{0}")]
+    ExtraConflict(String),
     #[error(transparent)]
     Token(#[from] StartError),
     #[error(transparent)]
@@ -81,12 +90,20 @@ fn serve(config: Config, out: &mut (dyn Write + Send)) -> Result<Ended, ServeErr
         .build()
         .map_err(|cause| system("threads", cause))?;
     let facts = Facts::of(&config);
+    let board_config = preview::board_config(&config, state_directory(&config.source)?);
+    let hangup = {
+        // Before anything takes long: without a handler a hangup ends the process.
+        let _in_runtime = runtime.enter();
+        listen_for(SignalKind::hangup())?
+    };
     let app = Arc::new(App {
-        signer: signer(config.source, config.sign_timeout)?,
+        signer: signer(board_config, config.source, config.sign_timeout)?,
         claims: config.claims,
         sign_timeout: config.sign_timeout,
         jwks_max_age: config.jwks_max_age,
     });
+    let reader = Arc::clone(&app);
+    runtime.spawn(look_again_at_hangups(hangup, reader));
     let drain = runtime.block_on(async {
         let server = Server::bind(&config.listen).await?;
         let mut terminate = listen_for(SignalKind::terminate())?;
@@ -119,14 +136,52 @@ fn serve(config: Config, out: &mut (dyn Write + Send)) -> Result<Ended, ServeErr
     Ok(ended)
 }
 
-fn signer(source: KeySource, sign_timeout: Duration) -> Result<Signer, ServeError> {
-    Ok(match source {
+fn state_directory(source: &KeySource) -> Result<Option<StateDir>, StateDirError> {
+    match source {
+        KeySource::Pkcs11(config) => config.state_dir.as_deref().map(StateDir::open).transpose(),
+        KeySource::Ephemeral(_) | KeySource::Env(_) => Ok(None),
+    }
+}
+
+async fn look_again_at_hangups(mut hangup: Signal, app: Arc<App>) {
+    while hangup.recv().await.is_some() {
+        tracing::info!("SIGHUP received; looking at tokens, lists and clock again");
+        app.signer.look_again();
+    }
+}
+
+fn signer(
+    config: BoardConfig,
+    source: KeySource,
+    sign_timeout: Duration,
+) -> Result<Signer, ServeError> {
+    let now = Moment::now();
+    let directory = config.directory.clone();
+    let memory = directory.as_ref().map_or_else(
+        || Memory::empty(now.wall),
+        |directory| saved::load(directory, now.wall),
+    );
+    let board = Arc::new(Board::open(config, memory, now)?);
+    let signer = match source {
         KeySource::Ephemeral(algorithm) => {
-            Signer::local(LocalKey::ephemeral(algorithm).map_err(ServeError::Ephemeral)?)
+            let key = LocalKey::ephemeral(algorithm).map_err(ServeError::Ephemeral)?;
+            Signer::local(key, Arc::clone(&board), now)
         }
-        KeySource::Env(key) => Signer::local(*key),
-        KeySource::Pkcs11(config) => Signer::token(TokenSigner::start(*config, sign_timeout)?),
-    })
+        KeySource::Env(key) => Signer::local(*key, Arc::clone(&board), now),
+        KeySource::Pkcs11(config) => {
+            let tokens = TokenSigner::start(*config, Arc::clone(&board), directory, sign_timeout)?;
+            Signer::token(tokens, Arc::clone(&board))
+        }
+    };
+    board.tick(Moment::now());
+    let alarms = board.alarms().into_iter();
+    let conflict = alarms
+        .into_iter()
+        .find(|alarm| alarm.kind == AlarmKind::ExtraConflict);
+    match conflict {
+        Some(alarm) => Err(ServeError::ExtraConflict(alarm.detail)),
+        None => signer.map_err(|cause| system("a thread", cause)),
+    }
 }
 
 /// What the start lines say beside the port.
@@ -183,7 +238,7 @@ fn say(out: &mut (dyn Write + Send), text: &str) {
     out.flush().ok();
 }
 
-fn listen_for(kind: SignalKind) -> Result<tokio::signal::unix::Signal, ServeError> {
+fn listen_for(kind: SignalKind) -> Result<Signal, ServeError> {
     signal(kind).map_err(|cause| system("signal handlers", cause))
 }
 

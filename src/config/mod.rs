@@ -39,6 +39,7 @@ use reader::Reader;
 use crate::jose::{Algorithm, Kid};
 use crate::keys::label::LabelPrefix;
 use crate::keys::local::LocalKey;
+use crate::keys::memory::TokenName;
 use crate::keys::rules::Rules;
 
 /// A configuration without problems, and what an operator should know about it all the same.
@@ -221,6 +222,13 @@ pub struct TokenConfig {
     pub token: TokenSelector,
     pub keys: KeySelector,
     pub pin: PinSource,
+}
+
+impl TokenConfig {
+    /// What tells it from every other token of the configuration.
+    pub fn name(&self) -> TokenName {
+        TokenName::new(&self.module, &self.token.describe())
+    }
 }
 
 /// Which token: everything stated must match, and exactly one token may.

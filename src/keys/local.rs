@@ -20,7 +20,6 @@ use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::PublishedKey;
-use crate::clock::UnixSeconds;
 use crate::jose::{Algorithm, Jwk, Kid, PublicKey, PublicKeyError, Signature, Verifier};
 
 /// A private key that this process holds.
@@ -143,8 +142,7 @@ impl LocalKey {
 
     fn proved(pair: Pair, jwk: Jwk) -> Result<Self, LocalKeyError> {
         let verifier = Verifier::new(jwk.key()).map_err(|_| LocalKeyError::Mismatch)?;
-        let published =
-            PublishedKey::new(jwk, UnixSeconds::EVER, true).map_err(|_| LocalKeyError::Mismatch)?;
+        let published = PublishedKey::new(jwk).map_err(|_| LocalKeyError::Mismatch)?;
         let key = Self {
             pair,
             random: SystemRandom::new(),

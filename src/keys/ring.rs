@@ -3,56 +3,34 @@
 //! A request reads the snapshot once and keeps it; nothing it does can see half of a change.
 //! The JWKS path reads ready-made bytes and touches nothing else.
 
-use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
 
+use super::rules::Rules;
+use super::schedule::Timetable;
 use crate::clock::UnixSeconds;
 use crate::jose::{Algorithm, Jwk, JwkSet, Kid, NotAKey, ProtectedHeader, Verifier};
 
-/// A key that has proved possession of its private half, and so may be published.
+/// A public key with what mints need of it ready-made.
 #[derive(Debug, Clone)]
 pub struct PublishedKey {
     jwk: Jwk,
     header: ProtectedHeader,
     verifier: Verifier,
-    active_from: UnixSeconds,
-    signs: bool,
 }
 
 impl PublishedKey {
-    /// `signs: false` publishes a key without ever choosing it.
-    ///
     /// # Errors
     /// [`NotAKey`] where the public components are none.
-    pub fn new(jwk: Jwk, active_from: UnixSeconds, signs: bool) -> Result<Self, NotAKey> {
+    pub fn new(jwk: Jwk) -> Result<Self, NotAKey> {
         Ok(Self {
             header: ProtectedHeader::new(jwk.algorithm(), jwk.kid()),
             verifier: Verifier::new(jwk.key())?,
             jwk,
-            active_from,
-            signs,
         })
-    }
-
-    /// The same key under another instant.
-    #[must_use]
-    pub fn active_later(&self, active_from: UnixSeconds) -> Self {
-        Self {
-            active_from: self.active_from.max(active_from),
-            ..self.clone()
-        }
-    }
-
-    /// The same key, published without ever being chosen.
-    #[must_use]
-    pub fn retired(&self) -> Self {
-        Self {
-            signs: false,
-            ..self.clone()
-        }
     }
 
     pub const fn jwk(&self) -> &Jwk {
@@ -74,75 +52,136 @@ impl PublishedKey {
     pub const fn verifier(&self) -> &Verifier {
         &self.verifier
     }
-
-    /// Whether it may be chosen once its instant has come.
-    pub const fn signs(&self) -> bool {
-        self.signs
-    }
-
-    pub const fn active_from(&self) -> UnixSeconds {
-        self.active_from
-    }
 }
 
-/// The body of the JWKS answer and its strong entity tag (RFC 9110, 8.8.3), quotes included.
+/// The body of the JWKS answer and which version of the set it is.
 #[derive(Debug, Clone)]
 pub struct JwksDocument {
     pub body: Bytes,
-    pub etag: String,
+    pub version: Arc<JwksVersion>,
 }
 
-/// All published keys at one moment.
-#[derive(Debug, Default)]
+/// One version of the set, as verifiers may have fetched it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JwksVersion {
+    /// Strong entity tag (RFC 9110, 8.8.3), quotes included.
+    pub etag: String,
+    pub kids: BTreeSet<Kid>,
+}
+
+/// A key that may sign one mint, and for how long its token may live.
+#[derive(Debug, Clone)]
+pub struct Choice<'a> {
+    pub key: &'a Arc<PublishedKey>,
+    /// Seconds; at most what was asked for.
+    pub ttl: u64,
+}
+
+/// All published keys at one moment, and when each of them signs.
+#[derive(Debug)]
 pub struct KeyRing {
+    /// Our own first, in the order of the document.
     keys: Vec<Arc<PublishedKey>>,
+    timetable: Timetable,
+    /// They wait for verifiers that do not have them yet.
+    held: BTreeSet<Kid>,
     document: Option<JwksDocument>,
 }
 
 impl KeyRing {
-    /// Orders the keys: the one that signs at `now` first, then newest first, then by kid.
-    pub fn new(mut keys: Vec<Arc<PublishedKey>>, now: UnixSeconds) -> Self {
-        keys.sort_by(|a, b| asked_before(a, b));
-        if let Some(first) = keys.iter().position(|key| eligible(key, now)) {
-            let signing = keys.remove(first);
-            keys.insert(0, signing);
-        }
-        let document = document(&keys);
-        Self { keys, document }
-    }
-
-    /// Newest instant that has passed, then smallest kid.
-    pub fn signing_key(&self, now: UnixSeconds) -> Option<&Arc<PublishedKey>> {
-        self.keys
+    /// Our `own` published keys of any order, then `others`, which never sign. The key that signs at `now` comes first, then
+    /// the newest, then by kid.
+    pub fn new(
+        mut own: Vec<Arc<PublishedKey>>,
+        others: impl IntoIterator<Item = Arc<PublishedKey>>,
+        timetable: Timetable,
+        held: BTreeSet<Kid>,
+        now: UnixSeconds,
+    ) -> Self {
+        let order = timetable.order(now, 0, &held);
+        let signing = order
             .iter()
-            .filter(|key| eligible(key, now))
-            .min_by(|a, b| asked_before(a, b))
+            .map(|turn| turn.kid)
+            .find(|kid| own.iter().any(|key| key.kid() == *kid));
+        own.sort_by_cached_key(|key| {
+            let instant = timetable.of(key.kid()).map(|of| of.instant);
+            (
+                Some(key.kid()) != signing,
+                std::cmp::Reverse(instant),
+                key.kid().clone(),
+            )
+        });
+        own.extend(others);
+        let document = document(&own);
+        Self {
+            keys: own,
+            timetable,
+            held,
+            document,
+        }
     }
 
-    /// All keys that may sign, in the order in which they are asked: newest instant first, then by kid.
-    pub fn candidates(&self, now: UnixSeconds) -> Vec<&Arc<PublishedKey>> {
-        let mut candidates: Vec<_> = self.keys.iter().filter(|key| eligible(key, now)).collect();
-        candidates.sort_by(|a, b| asked_before(a, b));
-        candidates
+    /// Nothing published, nothing that signs.
+    pub fn empty(rules: Rules) -> Self {
+        let timetable = Timetable::new(Vec::new(), rules);
+        Self::new(
+            Vec::new(),
+            [],
+            timetable,
+            BTreeSet::new(),
+            UnixSeconds::EVER,
+        )
+    }
+
+    /// The key that signs at `now`, where its token is well.
+    pub fn signing_key(&self, now: UnixSeconds) -> Option<&Arc<PublishedKey>> {
+        let first = self.order(now, 0).into_iter().next();
+        first.map(|choice| choice.key)
+    }
+
+    /// All keys that may sign a token of `ttl` seconds, in the order in which they are asked.
+    pub fn order(&self, now: UnixSeconds, ttl: u64) -> Vec<Choice<'_>> {
+        let order = self.timetable.order(now, ttl, &self.held);
+        let published = order.into_iter().filter_map(|turn| {
+            let key = self.key(turn.kid)?;
+            Some(Choice { key, ttl: turn.ttl })
+        });
+        published.collect()
+    }
+
+    /// A published key.
+    pub fn key(&self, kid: &Kid) -> Option<&Arc<PublishedKey>> {
+        self.keys.iter().find(|key| key.kid() == kid)
     }
 
     pub fn keys(&self) -> &[Arc<PublishedKey>] {
         &self.keys
     }
 
+    /// Whether it says the same as another: then there is nothing to swap.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let version = |ring: &Self| {
+            ring.document
+                .as_ref()
+                .map(|document| Arc::clone(&document.version))
+        };
+        version(self) == version(other)
+            && self.timetable == other.timetable
+            && self.held == other.held
+    }
+
+    pub const fn timetable(&self) -> &Timetable {
+        &self.timetable
+    }
+
+    pub const fn held(&self) -> &BTreeSet<Kid> {
+        &self.held
+    }
+
     /// None while no key was ever known: an empty set would be a failed fetch for verifiers.
     pub const fn document(&self) -> Option<&JwksDocument> {
         self.document.as_ref()
     }
-}
-
-fn asked_before(a: &PublishedKey, b: &PublishedKey) -> Ordering {
-    let newest_first = b.active_from.cmp(&a.active_from);
-    newest_first.then_with(|| a.kid().cmp(b.kid()))
-}
-
-fn eligible(key: &PublishedKey, now: UnixSeconds) -> bool {
-    key.signs && key.active_from <= now
 }
 
 fn document(keys: &[Arc<PublishedKey>]) -> Option<JwksDocument> {
@@ -154,8 +193,12 @@ fn document(keys: &[Arc<PublishedKey>]) -> Option<JwksDocument> {
     };
     let body = serde_json::to_vec(&set).ok()?;
     let hash = digest::digest(&digest::SHA256, &body);
-    Some(JwksDocument {
+    let version = JwksVersion {
         etag: format!("\"{}\"", hex::encode(hash.as_ref().get(..16)?)),
+        kids: keys.iter().map(|key| key.kid().clone()).collect(),
+    };
+    Some(JwksDocument {
+        version: Arc::new(version),
         body: body.into(),
     })
 }
@@ -164,7 +207,7 @@ fn document(keys: &[Arc<PublishedKey>]) -> Option<JwksDocument> {
 mod tests {
     use super::*;
     use crate::jose::PublicKey;
-    use proptest::prelude::*;
+    use crate::keys::schedule::{Created, Member};
 
     /// The generator and its double: two points that are on P-256.
     const POINTS: [(&str, &str); 2] = [
@@ -178,85 +221,71 @@ mod tests {
         ),
     ];
 
-    fn key(kid: &str, active_from: u64, signs: bool) -> Arc<PublishedKey> {
+    const RULES: Rules = Rules {
+        poll: 1,
+        jwks_max_age: 1,
+        verifier_ttl: 1,
+        skew: 0,
+        max_ttl: 1,
+        lead: 10,
+        retain: 200,
+        unsafe_timing: true,
+    };
+
+    fn key(kid: &str) -> Arc<PublishedKey> {
         let (x, y) = POINTS[kid.len() % 2];
         let coordinate = |text| hex::decode(text).unwrap().try_into().unwrap();
         let jwk = Jwk::new(
             Kid::pinned(kid.into()).unwrap(),
             PublicKey::p256(coordinate(x), coordinate(y)),
         );
-        Arc::new(PublishedKey::new(jwk, UnixSeconds::new(active_from), signs).unwrap())
+        Arc::new(PublishedKey::new(jwk).unwrap())
     }
 
-    fn ring(keys: &[(&str, u64, bool)], now: u64) -> KeyRing {
-        KeyRing::new(
-            keys.iter()
-                .map(|(kid, at, signs)| key(kid, *at, *signs))
-                .collect(),
-            UnixSeconds::new(now),
-        )
+    fn table(keys: &[(&str, u64)]) -> Timetable {
+        let members = keys.iter().map(|(kid, instant)| Member {
+            kid: Kid::pinned((*kid).into()).unwrap(),
+            instant: UnixSeconds::new(*instant),
+            created: Some(Created::at(UnixSeconds::EVER)),
+            seen: UnixSeconds::EVER,
+            appeared: false,
+            revoked: false,
+        });
+        Timetable::new(members.collect(), RULES)
     }
 
     #[test]
-    fn the_newest_instant_that_has_passed_signs_then_the_smallest_kid() {
-        for (name, keys, now, want) in [
-            ("none", vec![], 100, None),
-            ("one", vec![("a", 0, true)], 100, Some("a")),
-            ("future only", vec![("a", 101, true)], 100, None),
-            (
-                "at its instant",
-                vec![("a", 0, true), ("b", 100, true)],
-                100,
-                Some("b"),
-            ),
-            (
-                "before",
-                vec![("a", 0, true), ("b", 101, true)],
-                100,
-                Some("a"),
-            ),
-            (
-                "tie",
-                vec![("c", 50, true), ("b", 50, true), ("a", 10, true)],
-                100,
-                Some("b"),
-            ),
-            (
-                "one that never signs",
-                vec![("a", 0, true), ("b", 9, false)],
-                100,
-                Some("a"),
-            ),
-        ] {
-            let ring = ring(&keys, now);
-            let kid = ring
-                .signing_key(UnixSeconds::new(now))
-                .map(|key| key.kid().as_str());
-            assert_eq!(kid, want, "{name}");
-        }
+    fn the_document_names_the_signing_key_first_then_the_newest_and_other_keys_last() {
+        let own = vec![key("a"), key("old"), key("next"), key("b")];
+        let table = table(&[("old", 0), ("b", 50), ("a", 50), ("next", 500)]);
+        let ring = KeyRing::new(
+            own,
+            [key("extra")],
+            table,
+            BTreeSet::new(),
+            UnixSeconds::new(100),
+        );
+
+        let kids: Vec<&str> = ring.keys().iter().map(|key| key.kid().as_str()).collect();
+        assert_eq!(kids, ["a", "next", "b", "old", "extra"]);
+        let body = &ring.document().unwrap().body;
+        let set: serde_json::Value = serde_json::from_slice(body).unwrap();
+        assert_eq!(set["keys"][0]["kid"], "a");
+        assert_eq!(set["keys"].as_array().unwrap().len(), 5);
+    }
+
+    #[test]
+    fn what_is_not_published_does_not_sign() {
+        let table = table(&[("a", 50), ("b", 50)]);
+        let now = UnixSeconds::new(100);
+        let ring = KeyRing::new(vec![key("b")], [], table, BTreeSet::new(), now);
+
+        assert_eq!(ring.signing_key(now).unwrap().kid().as_str(), "b");
+        assert_eq!(ring.order(now, 1).len(), 1);
     }
 
     #[test]
     fn no_key_gives_no_document_rather_than_an_empty_set() {
-        assert!(ring(&[], 0).document().is_none());
-    }
-
-    proptest! {
-        #[test]
-        fn the_signing_key_comes_first_and_every_key_is_published(
-            instants in proptest::collection::vec((0u64..20, any::<bool>()), 1..6),
-            now in 0u64..20,
-        ) {
-            let names = ["a", "b", "c", "d", "e", "f"];
-            let keys: Vec<_> = instants.iter().zip(names).map(|((at, signs), kid)| (kid, *at, *signs)).collect();
-            let ring = ring(&keys, now);
-
-            if let Some(signing) = ring.signing_key(UnixSeconds::new(now)) {
-                prop_assert_eq!(signing.kid(), ring.keys()[0].kid());
-            }
-            prop_assert_eq!(ring.keys().len(), keys.len());
-            let value: serde_json::Value = serde_json::from_slice(&ring.document().unwrap().body).unwrap();
-            prop_assert_eq!(value["keys"].as_array().unwrap().len(), keys.len());
-        }
+        assert!(KeyRing::empty(RULES).document().is_none());
     }
 }

@@ -51,6 +51,19 @@ pub enum UnsafeTiming {
 }
 
 impl Rules {
+    /// As a configuration gives them that names none.
+    #[cfg(test)]
+    pub const DEFAULTS: Self = Self {
+        poll: 30,
+        jwks_max_age: 60,
+        verifier_ttl: 300,
+        skew: 30,
+        max_ttl: 3600,
+        lead: DEFAULT_LEAD,
+        retain: Self::default_retain(3600, DEFAULT_LEAD),
+        unsafe_timing: false,
+    };
+
     /// The retention of a configuration that gives none.
     pub const fn default_retain(max_ttl: u64, lead: u64) -> u64 {
         max_ttl.saturating_add(lead).saturating_add(RETAIN_RESERVE)
@@ -153,16 +166,7 @@ impl fmt::Display for RetainSum<'_> {
 mod tests {
     use super::*;
 
-    const DEFAULTS: Rules = Rules {
-        poll: 30,
-        jwks_max_age: 60,
-        verifier_ttl: 300,
-        skew: 30,
-        max_ttl: 3600,
-        lead: DEFAULT_LEAD,
-        retain: Rules::default_retain(3600, DEFAULT_LEAD),
-        unsafe_timing: false,
-    };
+    const DEFAULTS: Rules = Rules::DEFAULTS;
 
     #[test]
     fn the_defaults_are_safe_and_their_sums_are_as_documented() {

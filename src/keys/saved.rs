@@ -1,76 +1,134 @@
-//! The last good key set in the state directory: served at once by an instance that starts while its HSM is away.
+//! What is known of the keys, in the state directory: served at once by an instance that starts while its HSM is away.
 //!
-//! Only public halves. What is read back is published but does not sign until its token has proved it again.
+//! Only public halves. What is read back is published, but does not sign until its token has proved it again.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::PublishedKey;
+use super::memory::{Known, Memory, TokenName};
+use super::schedule::Created;
 use crate::clock::UnixSeconds;
 use crate::jose::{Jwk, Kid};
 use crate::state_dir::StateDir;
 
 const FILE: &str = "jwks.json";
+/// The format before there were looks and creation times: `version`, and of each key `jwk` and `active_from`.
+const WITHOUT_LOOKS: u64 = 1;
+const VERSION: u64 = 2;
 
-/// The saved keys; none where nothing was saved, or where the file is damaged (which is logged).
-pub fn load(directory: &StateDir) -> Vec<Arc<PublishedKey>> {
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    version: u64,
+    keys: Vec<SavedKey>,
+    /// By token, seconds.
+    #[serde(default)]
+    looks: BTreeMap<String, u64>,
+    /// By life of a token in seconds: when such tokens were minted last.
+    #[serde(default)]
+    maxima: BTreeMap<u64, u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SavedKey {
+    jwk: Value,
+    active_from: u64,
+    #[serde(default)]
+    created_ms: Option<u64>,
+    #[serde(default)]
+    seen: Option<u64>,
+    #[serde(default)]
+    appeared: bool,
+}
+
+/// What was saved; nothing where nothing was, or where the file is damaged (which is logged).
+pub fn load(directory: &StateDir, now: UnixSeconds) -> Memory {
+    let nothing = |reason: &str| {
+        tracing::error!(
+            file = FILE,
+            reason,
+            "the saved key set cannot be used; starting without it"
+        );
+        Memory::empty(now)
+    };
     match directory.read(FILE) {
-        Ok(None) => Vec::new(),
-        Ok(Some(bytes)) => parse(&bytes).unwrap_or_else(|reason| {
-            tracing::error!(
-                file = FILE,
-                reason,
-                "the saved key set cannot be used; starting without it"
-            );
-            Vec::new()
-        }),
-        Err(error) => {
-            tracing::error!(file = FILE, %error, "the saved key set cannot be read; starting without it");
-            Vec::new()
-        }
+        Ok(None) => Memory::empty(now),
+        Ok(Some(bytes)) => parse(&bytes, now).unwrap_or_else(nothing),
+        Err(error) => nothing(&error.to_string()),
     }
 }
 
-/// Writes the set.
+/// Writes all of it.
 ///
 /// # Errors
 /// The system's; the set before is then still there.
-pub fn save(directory: &StateDir, keys: &[Arc<PublishedKey>]) -> io::Result<()> {
-    let keys: Vec<Value> = keys
-        .iter()
-        .map(|key| json!({ "active_from": key.active_from().get(), "jwk": key.jwk() }))
-        .collect();
-    let text = json!({ "version": 1, "keys": keys });
-    directory.replace(FILE, text.to_string().as_bytes())
+pub fn save(directory: &StateDir, memory: &Memory) -> io::Result<()> {
+    let keys = memory.keys().map(|known| {
+        Ok(SavedKey {
+            jwk: serde_json::to_value(known.key.jwk())?,
+            active_from: known.instant.get(),
+            created_ms: known.created.map(Created::millis),
+            seen: Some(known.seen.get()),
+            appeared: known.appeared,
+        })
+    });
+    let looks = memory.looks().iter();
+    let maxima = memory.maxima().iter();
+    let saved = Saved {
+        version: VERSION,
+        keys: keys.collect::<serde_json::Result<_>>()?,
+        looks: looks
+            .map(|(token, at)| (token.as_str().to_owned(), at.get()))
+            .collect(),
+        maxima: maxima.map(|(ttl, last)| (*ttl, last.get())).collect(),
+    };
+    directory.replace(FILE, &serde_json::to_vec(&saved)?)
 }
 
-fn parse(bytes: &[u8]) -> Result<Vec<Arc<PublishedKey>>, &'static str> {
-    let value: Value = serde_json::from_slice(bytes).map_err(|_| "it is no JSON")?;
-    if value.get("version").and_then(Value::as_u64) != Some(1) {
+fn parse(bytes: &[u8], now: UnixSeconds) -> Result<Memory, &'static str> {
+    let saved: Saved = serde_json::from_slice(bytes).map_err(|_| "it is not what was written")?;
+    if !(WITHOUT_LOOKS..=VERSION).contains(&saved.version) {
         return Err("its version is not known");
     }
-    let keys = value.get("keys").and_then(Value::as_array);
-    keys.ok_or("it has no keys")?
-        .iter()
-        .map(parse_key)
-        .collect()
+    let keys: Vec<Known> = saved
+        .keys
+        .into_iter()
+        .map(|key| known(key, now))
+        .collect::<Result<_, _>>()?;
+    let looks = saved.looks.into_iter();
+    let maxima = saved.maxima.into_iter();
+    Ok(Memory::restored(
+        keys,
+        looks
+            .map(|(token, at)| (TokenName::restored(token), UnixSeconds::new(at)))
+            .collect(),
+        maxima
+            .map(|(ttl, last)| (ttl, UnixSeconds::new(last)))
+            .collect(),
+        now,
+    ))
 }
 
-fn parse_key(value: &Value) -> Result<Arc<PublishedKey>, &'static str> {
-    let jwk = Jwk::from_json(value.get("jwk").unwrap_or(&Value::Null))
-        .map_err(|_| "one of its keys is no public key")?;
+fn known(saved: SavedKey, now: UnixSeconds) -> Result<Known, &'static str> {
+    let jwk = Jwk::from_json(&saved.jwk).map_err(|_| "one of its keys is no public key")?;
     // A kid that is no thumbprint was not written by us.
     if *jwk.kid() != Kid::thumbprint(jwk.key()) {
         return Err("one of its keys is under a kid that is not its thumbprint");
     }
-    let active_from = value["active_from"]
-        .as_u64()
-        .ok_or("a key has no instant")?;
-    PublishedKey::new(jwk, UnixSeconds::new(active_from), false)
-        .map(Arc::new)
-        .map_err(|_| "one of its keys is no public key")
+    let key = PublishedKey::new(jwk).map_err(|_| "one of its keys is no public key")?;
+    Ok(Known {
+        key: Arc::new(key),
+        instant: UnixSeconds::new(saved.active_from),
+        created: saved.created_ms.map(Created::from_millis),
+        seen: saved.seen.map_or(now, UnixSeconds::new),
+        appeared: saved.appeared,
+        on: BTreeMap::new(),
+        proved: false,
+    })
 }
 
 #[cfg(test)]
@@ -78,38 +136,74 @@ mod tests {
     use super::*;
     use crate::jose::Algorithm;
     use crate::keys::local::LocalKey;
+    use crate::keys::memory::Found;
+    use serde_json::json;
+    use std::path::Path;
 
-    fn key() -> Arc<PublishedKey> {
+    const NOW: UnixSeconds = UnixSeconds::new(100);
+
+    fn found(instant: u64, created: Option<u64>) -> Found {
         let local = LocalKey::ephemeral(Algorithm::Es256).unwrap().published();
         let jwk = Jwk::by_thumbprint(local.jwk().key().clone());
-        Arc::new(PublishedKey::new(jwk, UnixSeconds::new(7), true).unwrap())
+        Found {
+            key: Arc::new(PublishedKey::new(jwk).unwrap()),
+            instant: UnixSeconds::new(instant),
+            created: created.map(Created::from_millis),
+        }
     }
 
     #[test]
-    fn what_is_saved_is_published_again_but_does_not_sign() {
+    fn what_is_saved_is_known_again_but_on_no_token_and_not_proved() {
         let home = tempfile::tempdir().unwrap();
         let directory = StateDir::open(&home.path().join("state")).unwrap();
-        let keys = [key(), key()];
-        save(&directory, &keys).unwrap();
+        let token = TokenName::new(Path::new("/m.so"), "label \"a\"");
+        let mut memory = Memory::empty(NOW);
+        memory.look(&token, &[found(0, None), found(7, Some(1_234_567))], NOW);
+        memory.mints(3_600, NOW, 30);
+        save(&directory, &memory).unwrap();
 
-        let ring = crate::keys::KeyRing::new(load(&directory), UnixSeconds::new(100));
-        assert_eq!(ring.keys().len(), 2);
-        assert!(ring.signing_key(UnixSeconds::new(100)).is_none());
+        let again = load(&directory, NOW.plus(5));
+        assert_eq!(again.looks(), memory.looks());
+        assert_eq!(again.maxima(), memory.maxima());
+        assert_eq!(again.keys().count(), 2);
+        for known in again.keys() {
+            let before = memory.key(known.key.kid()).unwrap();
+            assert_eq!(known.key.jwk(), before.key.jwk());
+            assert_eq!(
+                (known.instant, known.created),
+                (before.instant, before.created)
+            );
+            assert_eq!((known.seen, known.appeared), (before.seen, before.appeared));
+            assert!(known.on.is_empty() && !known.proved);
+        }
+    }
+
+    #[test]
+    fn a_set_of_the_format_before_is_read() {
+        let key = found(0, None).key;
+        let text =
+            json!({"version": 1, "keys": [{"active_from": 7, "jwk": key.jwk()}]}).to_string();
+
+        let memory = parse(text.as_bytes(), NOW).unwrap();
+        let known = memory.key(key.kid()).unwrap();
+        assert_eq!(known.instant, UnixSeconds::new(7));
+        assert_eq!((known.created, known.seen), (None, NOW));
     }
 
     #[test]
     fn a_damaged_or_foreign_file_is_not_used() {
-        let renamed = json!({"version": 1, "keys": [{"active_from": 0, "jwk": LocalKey::ephemeral(Algorithm::Es256).unwrap().published().jwk()}]});
+        let pinned = LocalKey::ephemeral(Algorithm::Es256).unwrap().published();
+        let renamed = json!({"version": 1, "keys": [{"active_from": 0, "jwk": pinned.jwk()}]});
         for (name, text) in [
             ("empty", String::new()),
             (
                 "another version",
-                json!({"version": 2, "keys": []}).to_string(),
+                json!({"version": 3, "keys": []}).to_string(),
             ),
             ("no keys", json!({"version": 1}).to_string()),
             ("no thumbprint", renamed.to_string()),
         ] {
-            assert!(parse(text.as_bytes()).is_err(), "{name}");
+            assert!(parse(text.as_bytes(), NOW).is_err(), "{name}");
         }
     }
 }

@@ -5,16 +5,7 @@ use proptest::prelude::*;
 
 const LEAD: u64 = 900;
 const RETAIN: u64 = 4800;
-const RULES: Rules = Rules {
-    poll: 30,
-    jwks_max_age: 60,
-    verifier_ttl: 300,
-    skew: 30,
-    max_ttl: 3600,
-    lead: LEAD,
-    retain: RETAIN,
-    unsafe_timing: false,
-};
+const RULES: Rules = Rules::DEFAULTS;
 /// Long after the first key, so that nothing saturates.
 const T: u64 = 1_800_000_000;
 
@@ -210,7 +201,7 @@ fn the_successor_of_a_revoked_key_is_the_one_that_verifiers_have() {
         ("nothing", vec![active.clone()], vec![]),
         (
             "retired without room",
-            vec![old.clone(), active.clone(), young.clone()],
+            vec![old.clone(), active.clone(), young],
             vec!["young"],
         ),
     ] {

@@ -21,7 +21,7 @@ use tokio::time::{Instant, Sleep};
 use super::bell::Bell;
 use super::limits::Limits;
 use super::reply;
-use super::routes::{Front, Lane};
+use super::routes::{Front, Peer};
 use super::wire::{Phase, Pulse, Wire};
 use crate::clock::Deadline;
 
@@ -74,7 +74,7 @@ pub(super) fn http() -> Builder {
 }
 
 /// Serves one connection until it closes, breaks, takes too long, or is cut.
-pub(super) async fn serve<S>(socket: S, front: Arc<Front>, halt: Arc<Halt>, lane: Lane)
+pub(super) async fn serve<S>(socket: S, front: Arc<Front>, halt: Arc<Halt>, peer: Peer)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -84,7 +84,7 @@ where
         let (front, halt, pulse) = (Arc::clone(&front), Arc::clone(&halt), Arc::clone(&pulse));
         async move {
             pulse.enter(Phase::Busy);
-            let mut answer = front.answer(request, lane, &pulse).await;
+            let mut answer = front.answer(request, peer, &pulse).await;
             if halt.stage() > Stage::Serving {
                 reply::close(answer.headers_mut());
             }

@@ -2,21 +2,28 @@
 //!
 //! A verifier holds all its requests while it fetches this, so it never waits for anything.
 
+use std::net::IpAddr;
+
 use http_body_util::Full;
 use hyper::header::{CACHE_CONTROL, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH};
 use hyper::{Response, StatusCode};
 
 use super::reply::{Answer, JSON_UTF_8, Refusal, json, with};
+use crate::clock::UnixSeconds;
 use crate::keys::{JwksDocument, Signer};
 
 pub(super) fn answer(
     signer: &Signer,
     request: &HeaderMap,
     cache_control: &HeaderValue,
+    verifier: Option<IpAddr>,
 ) -> Result<Answer, Refusal> {
     let ring = signer.ring();
     let document = ring.document().ok_or(Refusal::NoJwks)?;
-    let etag = HeaderValue::from_str(&document.etag).map_err(|_| Refusal::Unwritable)?;
+    let etag = HeaderValue::from_str(&document.version.etag).map_err(|_| Refusal::Unwritable)?;
+    if let Some(address) = verifier {
+        signer.fetched(address, &document.version, UnixSeconds::now());
+    }
     let answer = if is_known(request, document) {
         let mut unchanged = Response::new(Full::default());
         *unchanged.status_mut() = StatusCode::NOT_MODIFIED;
@@ -37,19 +44,25 @@ fn is_known(request: &HeaderMap, document: &JwksDocument) -> bool {
         .filter_map(|tags| tags.to_str().ok())
         .flat_map(|tags| tags.split(','))
         .map(str::trim)
-        .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == document.etag)
+        .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == document.version.etag)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::keys::ring::JwksVersion;
     use bytes::Bytes;
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
 
     #[test]
     fn a_tag_is_known_by_weak_comparison() {
         let document = JwksDocument {
             body: Bytes::new(),
-            etag: "\"abc\"".into(),
+            version: Arc::new(JwksVersion {
+                etag: "\"abc\"".into(),
+                kids: BTreeSet::new(),
+            }),
         };
         for (tags, want) in [
             (vec![], false),

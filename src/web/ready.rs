@@ -4,7 +4,7 @@ use hyper::StatusCode;
 use serde::Serialize;
 
 use super::reply::{Answer, JSON, Refusal, json, uncached};
-use crate::clock::UnixSeconds;
+use crate::clock::Moment;
 use crate::keys::{Part, Readiness, Signer};
 
 /// `?for=`.
@@ -30,11 +30,7 @@ impl Purpose {
     }
 }
 
-pub(super) fn answer(
-    signer: &Signer,
-    purpose: Purpose,
-    now: UnixSeconds,
-) -> Result<Answer, Refusal> {
+pub(super) fn answer(signer: &Signer, purpose: Purpose, now: Moment) -> Result<Answer, Refusal> {
     #[derive(Serialize)]
     struct Body {
         ready: bool,
@@ -42,8 +38,8 @@ pub(super) fn answer(
         parts: Vec<Part>,
     }
     let Readiness { ready, parts } = match purpose {
-        Purpose::Mint => mint(signer, now),
-        Purpose::Jwks => jwks(signer),
+        Purpose::Mint => signer.mint_readiness(now),
+        Purpose::Jwks => signer.jwks_readiness(now),
     };
     let body = Body {
         ready,
@@ -57,41 +53,6 @@ pub(super) fn answer(
         StatusCode::SERVICE_UNAVAILABLE
     };
     Ok(uncached(json(status, JSON, text)))
-}
-
-fn mint(signer: &Signer, now: UnixSeconds) -> Readiness {
-    let Readiness { ready, mut parts } = signer.mint_readiness();
-    let ring = signer.ring();
-    let signing = ring.signing_key(now);
-    parts.push(Part {
-        name: "signing_key",
-        ok: signing.is_some(),
-        detail: signing.map_or_else(
-            || "no key signs at this instant".to_owned(),
-            |key| format!("{} {}", key.algorithm(), key.kid()),
-        ),
-    });
-    Readiness {
-        ready: ready && signing.is_some(),
-        parts,
-    }
-}
-
-fn jwks(signer: &Signer) -> Readiness {
-    let part = jwks_part(signer);
-    Readiness {
-        ready: part.ok,
-        parts: vec![part],
-    }
-}
-
-fn jwks_part(signer: &Signer) -> Part {
-    let ring = signer.ring();
-    Part {
-        name: "jwks",
-        ok: ring.document().is_some(),
-        detail: format!("{} published", ring.keys().len()),
-    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! Handlers decide nothing: check, grant, mint, reply. A panic in one becomes 500. What a handler left unread of a
 //! body is settled here, after the answer is made.
 
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use super::request::{self, RequestError};
 use super::throttle::Throttle;
 use super::wire::Pulse;
 use super::{App, connection, jwks, origin};
-use crate::clock::{Deadline, UnixSeconds};
+use crate::clock::{Deadline, Moment};
 use crate::grant::{Caller, Grant};
 use crate::mint;
 
@@ -35,6 +36,14 @@ pub(super) struct Front {
     pub(super) throttle: Throttle,
     pub(super) limits: Limits,
     pub(super) http: Builder,
+}
+
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer {
+    pub(super) lane: Lane,
+    /// None where the system does not tell.
+    pub(super) address: Option<IpAddr>,
 }
 
 /// What a connection may ask for.
@@ -71,21 +80,21 @@ impl Front {
     pub(super) async fn answer(
         &self,
         request: Request<Incoming>,
-        lane: Lane,
+        peer: Peer,
         pulse: &Pulse,
     ) -> Answer {
-        let serving = self.serve(request, lane, pulse);
+        let serving = self.serve(request, peer, pulse);
         caught(serving).await.unwrap_or_else(|Panicked| {
             pulse.linger();
             Refusal::Panicked.into_answer(&self.throttle)
         })
     }
 
-    async fn serve(&self, request: Request<Incoming>, lane: Lane, pulse: &Pulse) -> Answer {
+    async fn serve(&self, request: Request<Incoming>, peer: Peer, pulse: &Pulse) -> Answer {
         let (head, incoming) = request.into_parts();
         let mut body = Body::new(incoming, &head);
         let mut answer = self
-            .route(&head, &mut body, lane)
+            .route(&head, &mut body, peer)
             .await
             .unwrap_or_else(|refusal| refusal.into_answer(&self.throttle));
         if !body.swallow().await {
@@ -95,17 +104,23 @@ impl Front {
         answer
     }
 
-    async fn route(&self, head: &Parts, body: &mut Body, lane: Lane) -> Result<Answer, Refusal> {
+    async fn route(&self, head: &Parts, body: &mut Body, peer: Peer) -> Result<Answer, Refusal> {
         let route = Route::find(head.uri.path()).ok_or(Refusal::NotFound)?;
         route.check_method(&head.method)?;
         match route {
             Route::Health => Ok(reply::json(StatusCode::OK, JSON, &br#"{"ok":true}"#[..])),
             Route::Readiness => {
                 let purpose = Purpose::read(head.uri.query())?;
-                ready::answer(&self.app.signer, purpose, UnixSeconds::now())
+                ready::answer(&self.app.signer, purpose, Moment::now())
             }
-            Route::Jwks => jwks::answer(&self.app.signer, &head.headers, &self.jwks_cache_control),
-            Route::Tokens if lane == Lane::Reserve => Err(Refusal::Crowded),
+            Route::Jwks => {
+                let verifier = (head.method == Method::GET)
+                    .then_some(peer.address)
+                    .flatten();
+                let cache_control = &self.jwks_cache_control;
+                jwks::answer(&self.app.signer, &head.headers, cache_control, verifier)
+            }
+            Route::Tokens if peer.lane == Lane::Reserve => Err(Refusal::Crowded),
             Route::Tokens => self.mint(&head.headers, body).await,
         }
     }
@@ -119,7 +134,7 @@ impl Front {
         let app = &self.app;
         let grant = Grant::decide(request, Caller::Anonymous, &app.claims);
         let deadline = Deadline::after(app.sign_timeout);
-        let now = UnixSeconds::now();
+        let now = Moment::now();
         let minted = mint::mint(grant, &app.claims, &app.signer, now, deadline).await?;
         reply::minted(&minted)
     }

@@ -5,6 +5,7 @@
 //! On stop the sockets close at once, requests in flight finish, and what is left after the drain limit is cut.
 
 use std::io;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -16,7 +17,7 @@ use tokio::time::{sleep, timeout};
 
 use super::connection::{self, Halt, Stage};
 use super::listen::{self, BindError};
-use super::routes::{Front, Lane};
+use super::routes::{Front, Lane, Peer};
 use super::{App, Limits};
 use crate::config::Listen;
 
@@ -94,11 +95,13 @@ impl Server {
                 accepted = next(&self.sockets, turn, &free) => accepted,
             };
             match accepted {
-                Ok((socket, place)) => {
+                Ok((socket, address, place)) => {
                     let lane = lane(&free, &front);
+                    let address = Some(address);
+                    let peer = Peer { lane, address };
                     let (front, halt) = (Arc::clone(&front), Arc::clone(&halt));
                     tokio::spawn(async move {
-                        connection::serve(socket, front, halt, lane).await;
+                        connection::serve(socket, front, halt, peer).await;
                         drop(place);
                     });
                 }
@@ -117,12 +120,12 @@ async fn next(
     sockets: &[TcpListener],
     turn: usize,
     free: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+) -> io::Result<(TcpStream, IpAddr, OwnedSemaphorePermit)> {
     let place = Arc::clone(free)
         .acquire_owned()
         .await
         .map_err(io::Error::other)?;
-    let (socket, _peer) = std::future::poll_fn(|cx| {
+    let (socket, peer) = std::future::poll_fn(|cx| {
         let first = turn % sockets.len().max(1);
         for socket in sockets.iter().cycle().skip(first).take(sockets.len()) {
             if let Poll::Ready(accepted) = socket.poll_accept(cx) {
@@ -134,7 +137,8 @@ async fn next(
     .await?;
     // Answers are written whole; there is nothing to gather. A socket that is gone already shows at its first read.
     let _outcome = socket.set_nodelay(true);
-    Ok((socket, place))
+    // An IPv4 client on an IPv6 socket is the same verifier.
+    Ok((socket, peer.ip().to_canonical(), place))
 }
 
 fn lane(free: &Semaphore, front: &Front) -> Lane {

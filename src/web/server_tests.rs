@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::clock::Deadline;
+use crate::clock::Moment;
 use crate::config::{BindAddress, ClaimSettings};
 use crate::jose::Algorithm;
 use crate::keys::Signer;
@@ -66,7 +67,10 @@ impl Running {
 
 fn app() -> App {
     App {
-        signer: Signer::local(LocalKey::ephemeral(Algorithm::Es256).unwrap()),
+        signer: Signer::alone(
+            LocalKey::ephemeral(Algorithm::Es256).unwrap(),
+            Moment::now(),
+        ),
         claims: ClaimSettings {
             issuer: "i".into(),
             audience: "a".into(),

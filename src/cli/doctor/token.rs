@@ -1,13 +1,13 @@
 //! The checks of a PKCS#11 token, from the file of the module to signatures, in the order in which each needs the one
 //! before. At most one C_Login, and none where the token says that the PIN is at risk.
 
-use std::sync::Arc;
-
 use super::super::opened::{self, Running};
 use super::finding::{Finding, State};
 use super::{Enough, Orders, Reporter, chain, entry, judgement, own_user};
+use crate::clock::Moment;
 use crate::config::{Pin, PinSource, Pkcs11Config, TokenConfig};
-use crate::keys::PublishedKey;
+use crate::keys::Board;
+use crate::keys::memory::Found;
 use crate::keys::pkcs11::discovery::{FoundKey, KeyReport, Refusal};
 use crate::keys::pkcs11::ffi::TokenInfo;
 use crate::keys::pkcs11::module::Module;
@@ -21,20 +21,20 @@ pub(super) struct Token<'a> {
     pub(super) config: &'a Pkcs11Config,
     pub(super) on: &'a TokenConfig,
     pub(super) guard: &'a PinGuard,
+    pub(super) board: &'a Board,
     pub(super) orders: Orders,
     pub(super) reporter: &'a Reporter,
 }
 
 impl Token<'_> {
-    /// Its usable keys go to `published`.
-    pub(super) fn check(&self, published: &mut Vec<Arc<PublishedKey>>) -> Result<(), Enough> {
+    /// Its usable keys go to the board.
+    pub(super) fn check(&self) -> Result<(), Enough> {
         self.files()?;
         let running = self.module()?;
         self.slots(&running)?;
         let mut token = self.find(&running)?;
         let pin = self.log_in(&mut token)?;
         let keys = self.keys(&token, pin.as_ref())?;
-        published.extend(keys.iter().map(|key| Arc::clone(&key.published)));
         self.sessions(&token);
         keys.iter()
             .try_for_each(|key| self.signatures(&token, key, keys.len()))
@@ -145,8 +145,16 @@ impl Token<'_> {
     fn keys(&self, token: &token::Token, pin: Option<&Pin>) -> Result<Vec<FoundKey>, Enough> {
         const CHECK: &str = "keys";
         self.reporter.checking(CHECK);
-        let found = opened::find_keys(token, self.config, &self.on.keys, pin);
+        let schedule = self.board.schedule();
+        let found = opened::find_keys(token, self.config, &self.on.keys, pin, schedule.as_deref());
         let reports = self.reporter.expect(CHECK, found, ASK_THE_HSM)?;
+        let now = Moment::now();
+        let skew = self.board.rules().skew;
+        let found: Vec<Found> = reports
+            .iter()
+            .filter_map(|report| report.found(now.wall, skew))
+            .collect();
+        self.board.looked(&self.on.name(), &found, Vec::new(), now);
         if reports.is_empty() {
             let explained = explain_no_key(token, self.on, &reports);
             let otherwise = "Make one with `macp-auth-service keys generate --alg RS256`";

@@ -3,41 +3,52 @@
 //! Tokens are looked at one after the other, because they may share a module; the trouble of one does not keep the next
 //! from being checked.
 
-use std::sync::Arc;
-
 use super::super::opened::state_directory;
 use super::finding::Finding;
 use super::token::Token;
 use super::{Enough, Orders, Reporter};
-use crate::clock::UnixSeconds;
+use crate::clock::{Moment, UnixSeconds};
 use crate::config::Pkcs11Config;
-use crate::keys::KeyRing;
-use crate::keys::PublishedKey;
+use crate::keys::memory::Memory;
 use crate::keys::pkcs11::pin_guard::PinGuard;
+use crate::keys::{Board, BoardConfig, saved};
 
 pub(super) fn check(
+    board_config: BoardConfig,
     config: &Pkcs11Config,
     orders: Orders,
     reporter: &Reporter,
 ) -> Result<(), Enough> {
     let guard = guard(config, orders, reporter)?;
-    let mut published: Vec<Arc<PublishedKey>> = Vec::new();
+    let now = Moment::now();
+    let memory = remembered(config, now.wall);
+    let board = Board::open(board_config, memory, now);
+    let board = reporter.expect("lists of keys", board, "")?;
     for on in &config.tokens {
         let several = (config.tokens.len() > 1).then(|| reporter.about(on.token.describe()));
         let token = Token {
             config,
             on,
             guard: &guard,
+            board: &board,
             orders,
             reporter: several.as_ref().unwrap_or(reporter),
         };
         // How far the checks came stands in what they said.
-        let (Ok(()) | Err(Enough)) = token.check(&mut published);
+        let (Ok(()) | Err(Enough)) = token.check();
     }
-    if !published.is_empty() {
-        reporter.found(signing_key(published, UnixSeconds::now()));
+    if !board.ring().keys().is_empty() {
+        reporter.found(signing_key(&board, UnixSeconds::now()));
     }
     Ok(())
+}
+
+/// Without a state directory, or with one that cannot be used, which has been told: nothing.
+fn remembered(config: &Pkcs11Config, now: UnixSeconds) -> Memory {
+    match state_directory(config) {
+        Ok(Some(directory)) => saved::load(&directory, now),
+        Ok(None) | Err(_) => Memory::empty(now),
+    }
 }
 
 fn guard(config: &Pkcs11Config, orders: Orders, reporter: &Reporter) -> Result<PinGuard, Enough> {
@@ -70,12 +81,9 @@ fn guard(config: &Pkcs11Config, orders: Orders, reporter: &Reporter) -> Result<P
     Ok(guard)
 }
 
-/// Replicas of one key are one key.
-fn signing_key(mut published: Vec<Arc<PublishedKey>>, now: UnixSeconds) -> Finding {
+fn signing_key(board: &Board, now: UnixSeconds) -> Finding {
     const CHECK: &str = "signing key";
-    published.sort_by(|one, other| one.kid().as_str().cmp(other.kid().as_str()));
-    published.dedup_by(|one, other| one.kid() == other.kid());
-    let ring = KeyRing::new(published, now);
+    let ring = board.ring();
     let usable = ring.keys().len();
     ring.signing_key(now).map_or_else(
         || {

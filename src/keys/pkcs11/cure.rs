@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use super::ckr::{Class, Failure};
-use super::discovery::{self, FoundKey, Search};
+use super::discovery::{self, KeyReport, Proved, Search};
 use super::host::NotRestarted;
 use super::possession;
 use super::recovery::{Action, escalate};
@@ -18,8 +18,9 @@ use super::shared::{Live, State};
 use super::standing;
 use super::supervisor::{Down, Supervisor};
 use super::token::{Token, TokenFault};
-use crate::clock::{Stopwatch, UnixSeconds};
+use crate::clock::{Moment, UnixSeconds};
 use crate::config::{Pin, PinSource, pin_file};
+use crate::keys::memory::Found;
 
 impl Supervisor {
     /// Climbs the ladder from `action` until the token signs or the last rung failed.
@@ -49,7 +50,7 @@ impl Supervisor {
         // Without a PIN to try there is nothing to do in the module.
         let pin = self.pin()?;
         self.drop_sessions()?;
-        self.last_start = Some(Stopwatch::start());
+        self.started_now();
         if self.charge.host.is_shared() {
             let gently = self.come_up(pin.as_ref());
             let down = match gently {
@@ -151,7 +152,7 @@ impl Supervisor {
         if failure.class() != Class::Pin {
             return Down::Refused(failure.to_string());
         }
-        let token = self.charge.name.clone();
+        let token = self.charge.name.to_string();
         let fault = TokenFault::PinRefused { token, failure };
         self.remember_refusal(fault, self.last_pin.clone())
     }
@@ -179,56 +180,122 @@ impl Supervisor {
         self.search()
     }
 
-    /// Inside the module.
+    /// Inside the module: every key proved anew, handles for a new generation.
     fn search(&mut self) -> Result<(), Down> {
-        let charge = self.charge.clone();
+        self.proved.clear();
+        let reports = match self.reports() {
+            Ok(reports) => reports,
+            Err(Unread::Token(fault)) => {
+                self.charge
+                    .board
+                    .look_failed(&self.charge.name, fault.to_string());
+                return Err(self.remember_refusal(fault, self.last_pin.clone()));
+            }
+            Err(Unread::NoToken) => return Err(Down::NoKey(String::new())),
+        };
+        let refused = self.tell(&reports);
+        self.proved = proved(&reports);
+        if self.proved.is_empty() {
+            let explained = self.explain(&reports);
+            let name = &self.charge.name;
+            self.charge.board.look_failed(name, explained.clone());
+            return Err(Down::NoKey(explained));
+        }
+        self.publish(&reports, refused);
+        self.generation += 1;
+        let Some(live) = self.live() else {
+            return Err(Down::NoKey(String::new()));
+        };
+        self.last = Some(Arc::clone(&live));
+        // Each key has just proved itself by a signature.
+        self.charge.shared.verified();
+        self.charge.shared.set_state(State::Live(live));
+        Ok(())
+    }
+
+    /// Looks for keys that came or went, while the token signs. A look that fails or finds nothing changes nothing, but is a
+    /// reason to see whether the token still signs.
+    pub(super) fn look(&mut self) -> Result<(), Down> {
+        let shared = Arc::clone(&self.charge.shared);
+        let host = Arc::clone(&self.charge.host);
+        self.read_now();
+        let looked = {
+            let _inside = shared.enter();
+            let _in_module = host.enter();
+            self.reports()
+        };
+        let failed = match looked {
+            Ok(reports) if reports.iter().any(|report| report.outcome.is_ok()) => {
+                let refused = self.tell(&reports);
+                self.proved = proved(&reports);
+                self.publish(&reports, refused);
+                if let Some(live) = self.live()
+                    && shared.exchange_keys(&live)
+                {
+                    self.last = Some(live);
+                }
+                return Ok(());
+            }
+            Ok(_) => "it found no key, though there were some".to_owned(),
+            Err(Unread::Token(fault)) => fault.to_string(),
+            Err(Unread::NoToken) => return self.canary(),
+        };
+        self.charge.board.look_failed(&self.charge.name, failed);
+        self.canary()
+    }
+
+    fn reports(&self) -> Result<Vec<KeyReport>, Unread> {
+        let charge = &self.charge;
+        let schedule = charge.board.schedule();
         let search = Search {
             keys: &charge.token.keys,
             policy: charge.policy,
-            algorithm: charge.algorithm,
+            algorithm: charge.board.algorithm(),
             pin: self.last_pin.as_ref(),
+            schedule: schedule.as_deref(),
+            proved: &self.proved,
         };
         let guard = charge.shared.token.lock();
-        let Some(token) = guard.as_ref() else {
-            return Err(Down::NoKey(String::new()));
-        };
-        let reports = match discovery::find_keys(token, &search) {
-            Ok(reports) => reports,
-            Err(fault) => {
-                drop(guard);
-                return Err(self.remember_refusal(fault, self.last_pin.clone()));
-            }
-        };
-        let explained = standing::explain_no_key(token, &charge.token, &reports);
-        let (slot, logged_in) = (token.slot(), token.logged_in());
-        drop(guard);
-        self.tell(&reports);
-        let found: Vec<FoundKey> = reports
-            .into_iter()
-            .filter_map(|report| report.outcome.ok())
+        let token = guard.as_ref().ok_or(Unread::NoToken)?;
+        discovery::find_keys(token, &search).map_err(Unread::Token)
+    }
+
+    fn explain(&self, reports: &[KeyReport]) -> String {
+        let token = self.charge.shared.token.lock();
+        let token = token.as_ref();
+        token.map_or_else(String::new, |token| {
+            standing::explain_no_key(token, &self.charge.token, reports)
+        })
+    }
+
+    /// Tells the board what the token holds, before anything signs with it.
+    fn publish(&mut self, reports: &[KeyReport], refused: Vec<String>) {
+        self.read_now();
+        let now = Moment::now();
+        let charge = &self.charge;
+        let skew = charge.board.rules().skew;
+        let found: Vec<Found> = reports
+            .iter()
+            .filter_map(|report| report.found(now.wall, skew))
             .collect();
-        if found.is_empty() {
-            return Err(Down::NoKey(explained));
-        }
-        let published = found.iter().map(|key| Arc::clone(&key.published)).collect();
-        charge
-            .board
-            .publish(charge.number, published, UnixSeconds::now());
-        self.generation += 1;
-        let live = Arc::new(Live {
-            generation: self.generation,
-            slot,
-            logged_in,
-            keys: found
-                .into_iter()
-                .map(|key| (key.published.kid().clone(), key.handle))
-                .collect(),
+        charge.board.looked(&charge.name, &found, refused, now);
+        charge.shared.looked(now.wall);
+    }
+
+    /// The handles of this generation.
+    fn live(&self) -> Option<Arc<Live>> {
+        let token = self.charge.shared.token.lock();
+        let token = token.as_ref()?;
+        let keys = self.proved.iter().map(|proved| {
+            let key = &proved.key;
+            (key.published.kid().clone(), key.handle.clone())
         });
-        self.last = Some(Arc::clone(&live));
-        // Each key has just proved itself by a signature.
-        charge.shared.verified();
-        charge.shared.set_state(State::Live(live));
-        Ok(())
+        Some(Arc::new(Live {
+            generation: self.generation,
+            slot: token.slot(),
+            logged_in: token.logged_in(),
+            keys: keys.collect(),
+        }))
     }
 
     /// Signs a nonce with the key in use on this token, on a session of its own.
@@ -249,7 +316,8 @@ impl Supervisor {
             return Err(Down::Stuck);
         };
         let ring = charge.board.ring();
-        let in_use = ring.candidates(UnixSeconds::now()).into_iter();
+        let in_use = ring.order(UnixSeconds::now(), 0).into_iter();
+        let in_use = in_use.map(|choice| choice.key);
         let pair = in_use.chain(ring.keys()).find_map(|key| {
             let (_, handle) = live.keys.iter().find(|(kid, _)| kid == key.kid())?;
             Some((key, handle))
@@ -276,4 +344,21 @@ impl Supervisor {
             Err(Down::Stuck)
         }
     }
+}
+
+/// Why there is nothing to say of the keys.
+enum Unread {
+    Token(TokenFault),
+    NoToken,
+}
+
+fn proved(reports: &[KeyReport]) -> Vec<Proved> {
+    let proved = reports.iter().filter_map(|report| {
+        Some(Proved {
+            id: report.id.clone(),
+            key: report.outcome.as_ref().ok()?.clone(),
+            warnings: report.warnings.clone(),
+        })
+    });
+    proved.collect()
 }

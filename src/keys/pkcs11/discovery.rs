@@ -14,15 +14,19 @@ use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 
 use super::ckr::{Class, Failure};
 use super::proof;
-use super::public::{Attributes, PublicKeyUnfit};
+use super::public::Attributes;
+pub use super::refusal::Refusal;
 use super::session::KeyHandle;
-use super::token::{Token, TokenFault};
+use super::token::{Token, TokenFault, View};
 use super::{inspect, possession};
 use crate::clock::UnixSeconds;
 use crate::config::{KeyPolicy, KeySelector, Pin};
-use crate::jose::{Algorithm, Jwk};
+use crate::jose::{Algorithm, Jwk, Kid, PublicKey};
 use crate::keys::PublishedKey;
 use crate::keys::label::LabelMatch;
+use crate::keys::lists::KeySchedule;
+use crate::keys::memory::Found;
+use crate::keys::schedule::Created;
 
 /// What to look for, and how strictly to judge it.
 #[derive(Debug, Clone)]
@@ -33,6 +37,18 @@ pub struct Search<'a> {
     pub algorithm: Option<Algorithm>,
     /// For CKA_ALWAYS_AUTHENTICATE keys.
     pub pin: Option<&'a Pin>,
+    /// Decides alone which keys are ours, where it is there.
+    pub schedule: Option<&'a KeySchedule>,
+    /// What has been proved under the present login: not asked for another proof.
+    pub proved: &'a [Proved],
+}
+
+/// A private object that has proved its key. Its handle names it until the login or the module goes.
+#[derive(Debug, Clone)]
+pub struct Proved {
+    pub id: Vec<u8>,
+    pub key: FoundKey,
+    pub warnings: Vec<String>,
 }
 
 /// A key that may be published, with its handle on this token.
@@ -50,42 +66,10 @@ pub struct KeyReport {
     pub id: Vec<u8>,
     pub active_from: Option<UnixSeconds>,
     pub outcome: Result<FoundKey, Refusal>,
+    /// What the policy lets pass.
     pub warnings: Vec<String>,
-}
-
-/// Why a private object is not used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    #[error(
-        "its label ends in something that is no instant. Relabel it as <prefix>-20261201T120000Z (UTC)"
-    )]
-    BadInstant,
-    #[error(
-        "{count} private keys share this CKA_ID, so none of them is used. Give each an id of its own, or delete the superfluous one"
-    )]
-    Ambiguous { count: usize },
-    #[error(
-        "no public key object with this CKA_ID is visible. Write the public key to the token under the same CKA_ID, or generate a new pair with `keys generate`"
-    )]
-    NoPublicKey,
-    #[error(
-        "the public key object with this CKA_ID belongs to another key: a signature of the private key does not verify under it. Delete the foreign object and write the right public key under this CKA_ID"
-    )]
-    ForeignPublicKey,
-    #[error("{0}. Make an RSA key of 2048 to 8192 bits or a P-256 key with `keys generate`")]
-    Unfit(#[from] PublicKeyUnfit),
-    #[error(
-        "{reasons}. Make a key that never leaves the token with `keys generate`, or lower MACP_AUTH_KEY_POLICY knowingly (`sealed` for keys restored from a backup, `warn` for any)"
-    )]
-    Policy { reasons: String },
-    #[error("it does not sign: {tried}")]
-    NoMechanism { tried: String },
-    #[error(
-        "it wants the PIN for each signature (CKA_ALWAYS_AUTHENTICATE), and none is configured. Set MACP_AUTH_PKCS11_PIN_FILE"
-    )]
-    WantsPin,
-    #[error("its attributes cannot be read ({0})")]
-    Unreadable(Failure),
+    /// What is wrong around a key that is used all the same.
+    pub findings: Vec<String>,
 }
 
 /// A private object that the selector names.
@@ -93,26 +77,45 @@ pub(super) struct PrivateObject {
     pub(super) object: ObjectHandle,
     pub(super) label: String,
     pub(super) id: Vec<u8>,
-    pub(super) active_from: Result<UnixSeconds, Refusal>,
+    timing: Timing,
 }
 
-/// Finds and proves all keys that the selector names.
+/// When a key signs, as far as label, id and schedule say.
+#[derive(Debug, Clone, Copy)]
+enum Timing {
+    From(UnixSeconds),
+    BadInstant,
+    /// The schedule may name its kid.
+    ByKid,
+}
+
+/// Finds and proves all keys that the selector, or the schedule, names.
 ///
 /// # Errors
 /// [`TokenFault`] where the token itself fails; what is wrong with one key stands in its report.
 pub fn find_keys(token: &Token, search: &Search<'_>) -> Result<Vec<KeyReport>, TokenFault> {
+    let view = token.view()?;
     let mut by_id: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
-    let objects = private_objects(token, search.keys, &mut by_id)?;
-    objects
-        .into_iter()
-        .map(|object| {
-            let sharing = by_id.get(&object.id).copied().unwrap_or(1);
-            report(token, search, object, sharing)
-        })
-        .collect()
+    let objects = private_objects(&view, search, &mut by_id)?;
+    let mut reports = Vec::new();
+    for object in objects {
+        let sharing = by_id.get(&object.id).copied().unwrap_or(1);
+        reports.extend(report(&view, search, object, sharing)?);
+    }
+    Ok(reports)
 }
 
 impl KeyReport {
+    /// The key for the board; None where it is not used. `skew` in seconds.
+    pub fn found(&self, now: UnixSeconds, skew: u64) -> Option<Found> {
+        let key = self.outcome.as_ref().ok()?;
+        Some(Found {
+            key: Arc::clone(&key.published),
+            instant: self.active_from?,
+            created: Created::from_id(&self.id, now, skew),
+        })
+    }
+
     /// `"macp-jwt" (CKA_ID 01): kid …, RS256 by CKM_SHA256_RSA_PKCS`, or why it is not used.
     pub fn line(&self) -> String {
         let name = format!("{:?} (CKA_ID {})", self.label, hex::encode(&self.id));
@@ -133,30 +136,29 @@ impl KeyReport {
 /// # Errors
 /// The token's.
 pub fn visible_private_objects(token: &Token) -> Result<usize, TokenFault> {
-    Ok(search_class(token, ObjectClass::PRIVATE_KEY)?.len())
+    Ok(search_class(&token.view()?, ObjectClass::PRIVATE_KEY)?.len())
 }
 
-fn search_class(token: &Token, class: ObjectClass) -> Result<Vec<ObjectHandle>, TokenFault> {
-    token
-        .anchor()
+fn search_class(view: &View<'_>, class: ObjectClass) -> Result<Vec<ObjectHandle>, TokenFault> {
+    view.session()
         .find_objects(&[Attribute::Class(class)])
-        .map_err(|error| token.fault(error.into()))
+        .map_err(|error| view.fault(error.into()))
 }
 
-/// The objects that are ours, and into `by_id` how many private objects of any label carry each CKA_ID.
+/// The objects that may be ours, and into `by_id` how many private objects of any label carry each CKA_ID.
 fn private_objects(
-    token: &Token,
-    selector: &KeySelector,
+    view: &View<'_>,
+    search: &Search<'_>,
     by_id: &mut BTreeMap<Vec<u8>, usize>,
 ) -> Result<Vec<PrivateObject>, TokenFault> {
     let mut ours = Vec::new();
-    for object in search_class(token, ObjectClass::PRIVATE_KEY)? {
+    for object in search_class(view, ObjectClass::PRIVATE_KEY)? {
         let named = [AttributeType::Label, AttributeType::Id];
-        let attributes = match Attributes::read(token.anchor(), object, &named) {
+        let attributes = match Attributes::read(view.session(), object, &named) {
             Ok(attributes) => attributes,
             // Destroyed between search and read.
             Err(failure) if failure.class() == Class::Key => continue,
-            Err(failure) => return Err(token.fault(failure)),
+            Err(failure) => return Err(view.fault(failure)),
         };
         let label = attributes
             .find(|attribute| match attribute {
@@ -175,111 +177,168 @@ fn private_objects(
             })
             .unwrap_or_default();
         *by_id.entry(id.clone()).or_default() += 1;
-        if let Some(active_from) = chosen(selector, &label, &id) {
+        let timing = match search.schedule {
+            Some(schedule) => scheduled(schedule, &id),
+            None => chosen(search.keys, &label, &id),
+        };
+        if let Some(timing) = timing {
             ours.push(PrivateObject {
                 object,
                 label,
                 id,
-                active_from,
+                timing,
             });
         }
     }
     Ok(ours)
 }
 
-fn chosen(selector: &KeySelector, label: &str, id: &[u8]) -> Option<Result<UnixSeconds, Refusal>> {
+fn scheduled(schedule: &KeySchedule, id: &[u8]) -> Option<Timing> {
+    match schedule.by_id(id) {
+        Some(at) => Some(Timing::From(at)),
+        None => schedule.names_kids().then_some(Timing::ByKid),
+    }
+}
+
+fn chosen(selector: &KeySelector, label: &str, id: &[u8]) -> Option<Timing> {
     match selector {
         KeySelector::Prefix(prefix) => match prefix.read(label) {
             LabelMatch::NotOurs => None,
-            LabelMatch::ActiveFrom(at) => Some(Ok(at)),
-            LabelMatch::BadInstant => Some(Err(Refusal::BadInstant)),
+            LabelMatch::ActiveFrom(at) => Some(Timing::From(at)),
+            LabelMatch::BadInstant => Some(Timing::BadInstant),
         },
         KeySelector::Fixed {
             label: wanted_label,
             id: wanted_id,
         } => (wanted_label.as_deref().is_none_or(|wanted| wanted == label)
             && wanted_id.as_deref().is_none_or(|wanted| wanted == id))
-        .then_some(Ok(UnixSeconds::EVER)),
+        .then_some(Timing::From(UnixSeconds::EVER)),
     }
 }
 
+/// None: an object that only the schedule could name, and does not.
 fn report(
-    token: &Token,
+    view: &View<'_>,
     search: &Search<'_>,
     object: PrivateObject,
     sharing: usize,
-) -> Result<KeyReport, TokenFault> {
-    let mut warnings = Vec::new();
-    let outcome = match &object.active_from {
-        Err(refusal) => Err(refusal.clone()),
-        Ok(_) if sharing > 1 && !object.id.is_empty() => Err(Refusal::Ambiguous { count: sharing }),
-        Ok(active_from) => evaluate(token, search, &object, *active_from, &mut warnings)?,
+) -> Result<Option<KeyReport>, TokenFault> {
+    let active_from = match object.timing {
+        Timing::From(at) => Some(at),
+        Timing::BadInstant => None,
+        Timing::ByKid => match named_by_kid(view, search, &object)? {
+            Some(at) => Some(at),
+            None => return Ok(None),
+        },
     };
-    Ok(KeyReport {
-        active_from: object.active_from.ok(),
-        label: object.label,
-        id: object.id,
-        outcome,
-        warnings,
-    })
+    let mut report = KeyReport {
+        active_from,
+        outcome: Err(Refusal::BadInstant),
+        warnings: Vec::new(),
+        findings: Vec::new(),
+        label: object.label.clone(),
+        id: object.id.clone(),
+    };
+    if active_from.is_some() {
+        report.outcome = if sharing > 1 && !object.id.is_empty() {
+            Err(Refusal::Ambiguous { count: sharing })
+        } else {
+            evaluate(view, search, &object, &mut report)?
+        };
+    }
+    Ok(Some(report))
+}
+
+/// When the key signs whose kid the schedule names: told by what may be its public half, proved later.
+fn named_by_kid(
+    view: &View<'_>,
+    search: &Search<'_>,
+    object: &PrivateObject,
+) -> Result<Option<UnixSeconds>, TokenFault> {
+    let (Some(schedule), Ok(kind)) = (search.schedule, inspect::key_type(view, object.object))
+    else {
+        return Ok(None);
+    };
+    let candidates = inspect::candidates(view, object, kind)?.unwrap_or_default();
+    let mut instants = candidates
+        .iter()
+        .filter_map(|key| schedule.by_kid(&Kid::thumbprint(key)));
+    Ok(instants.next())
 }
 
 /// The outer error is the token's, the inner one the key's.
 fn evaluate(
-    token: &Token,
+    view: &View<'_>,
     search: &Search<'_>,
     object: &PrivateObject,
-    active_from: UnixSeconds,
-    warnings: &mut Vec<String>,
+    report: &mut KeyReport,
 ) -> Result<Result<FoundKey, Refusal>, TokenFault> {
-    let kind = match inspect::key_type(token, object.object) {
+    let kind = match inspect::key_type(view, object.object) {
         Ok(kind) => kind,
-        Err(failure) => return key_or_token(token, failure),
+        Err(failure) => return key_or_token(view, failure),
     };
-    let verdict = match inspect::claims(token, object.object, kind) {
+    let proved = search
+        .proved
+        .iter()
+        .find(|proved| proved.key.handle.object == object.object && proved.id == object.id);
+    if let Some(proved) = proved {
+        let around = inspect::candidates(view, object, kind)?;
+        report.findings = findings(&proved.key.published, around.as_deref());
+        report.warnings.clone_from(&proved.warnings);
+        return Ok(Ok(proved.key.clone()));
+    }
+    let verdict = match inspect::claims(view, object.object, kind) {
         Ok(claims) => proof::judge(&claims, search.policy),
-        Err(failure) => return key_or_token(token, failure),
+        Err(failure) => return key_or_token(view, failure),
     };
-    warnings.extend(verdict.warnings);
+    report.warnings = verdict.warnings;
     if !verdict.refused.is_empty() {
         let reasons = verdict.refused.join("; ");
         return Ok(Err(Refusal::Policy { reasons }));
     }
-    let candidates = match inspect::candidates(token, object, kind)? {
+    let candidates = match inspect::candidates(view, object, kind)? {
         Ok(candidates) => candidates,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    let (handle, public) = match possession::prove(token, search, object, &candidates)? {
+    let (handle, public) = match possession::prove(view, search, object, &candidates)? {
         Ok(proved) => proved,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    if candidates.len() > 1 {
-        let others = candidates.len() - 1;
-        warnings.push(format!(
-            "{others} other public key object(s) carry its CKA_ID and are ignored; delete what does not belong there"
-        ));
-    }
     let signs = search
         .algorithm
-        .is_none_or(|algorithm| algorithm == public.algorithm());
+        .is_none_or(|only| only == public.algorithm());
     if !signs {
-        warnings.push(
+        report.warnings.push(
             "it is published but does not sign: MACP_AUTH_SIGNING_ALG names the other algorithm"
                 .to_owned(),
         );
     }
-    let found = PublishedKey::new(Jwk::by_thumbprint(public), active_from, signs)
-        .map(|published| FoundKey {
-            published: Arc::new(published),
-            handle,
-        })
-        .map_err(|_| Refusal::ForeignPublicKey);
-    Ok(found)
+    let Ok(published) = PublishedKey::new(Jwk::by_thumbprint(public)) else {
+        return Ok(Err(Refusal::ForeignPublicKey));
+    };
+    report.findings = findings(&published, Ok(&candidates));
+    let published = Arc::new(published);
+    Ok(Ok(FoundKey { published, handle }))
+}
+
+/// What the public objects around a proved key look like. They change nothing: the key signs on under the public key that
+/// was proved.
+fn findings(key: &PublishedKey, around: Result<&[PublicKey], &Refusal>) -> Vec<String> {
+    let candidates = around.unwrap_or_default();
+    let ours = candidates.contains(key.jwk().key());
+    let others = candidates.len() - usize::from(ours);
+    let gone = (!ours).then(|| {
+        "its public key object is gone or was changed; the key signs on under the public key that was proved. Write the right one back".to_owned()
+    });
+    let foreign = (others > 0).then(|| {
+        format!("{others} other public key object(s) carry its CKA_ID and are ignored; delete what does not belong there")
+    });
+    gone.into_iter().chain(foreign).collect()
 }
 
 /// A failure that speaks of the key or its attributes is the key's; everything else is the token's.
 pub(super) fn key_or_token<T>(
-    token: &Token,
+    view: &View<'_>,
     failure: Failure,
 ) -> Result<Result<T, Refusal>, TokenFault> {
     match failure.class() {
@@ -291,6 +350,6 @@ pub(super) fn key_or_token<T>(
         | Class::Login
         | Class::Token
         | Class::Pin
-        | Class::Permanent => Err(token.fault(failure)),
+        | Class::Permanent => Err(view.fault(failure)),
     }
 }

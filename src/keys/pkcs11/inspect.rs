@@ -6,11 +6,11 @@ use super::ckr::Failure;
 use super::discovery::{self, PrivateObject, Refusal};
 use super::proof::{self, Claims};
 use super::public::{self, Attributes, PublicKeyUnfit};
-use super::token::{Token, TokenFault};
+use super::token::{TokenFault, View};
 use crate::jose::PublicKey;
 
-pub(super) fn key_type(token: &Token, object: ObjectHandle) -> Result<KeyType, Failure> {
-    let attributes = Attributes::read(token.anchor(), object, &[AttributeType::KeyType])?;
+pub(super) fn key_type(view: &View<'_>, object: ObjectHandle) -> Result<KeyType, Failure> {
+    let attributes = Attributes::read(view.session(), object, &[AttributeType::KeyType])?;
     Ok(attributes
         .find(|attribute| match attribute {
             Attribute::KeyType(kind) => Some(*kind),
@@ -20,13 +20,13 @@ pub(super) fn key_type(token: &Token, object: ObjectHandle) -> Result<KeyType, F
 }
 
 pub(super) fn claims(
-    token: &Token,
+    view: &View<'_>,
     object: ObjectHandle,
     kind: KeyType,
 ) -> Result<Claims, Failure> {
     let mut claims = Claims::default();
     for group in proof::CLAIM_GROUPS {
-        let attributes = Attributes::read(token.anchor(), object, group)?;
+        let attributes = Attributes::read(view.session(), object, group)?;
         for attribute in attributes.iter() {
             let (claim, value) = match attribute {
                 Attribute::Sensitive(value) => (&mut claims.sensitive, value),
@@ -43,18 +43,18 @@ pub(super) fn claims(
             *claim = Some(*value);
         }
     }
-    claims.private_value_readable = private_value_readable(token, object, kind);
+    claims.private_value_readable = private_value_readable(view, object, kind);
     Ok(claims)
 }
 
 /// Tries to take the private value out; what comes is wiped.
-fn private_value_readable(token: &Token, object: ObjectHandle, kind: KeyType) -> bool {
+fn private_value_readable(view: &View<'_>, object: ObjectHandle, kind: KeyType) -> bool {
     let secret = if kind == KeyType::RSA {
         AttributeType::PrivateExponent
     } else {
         AttributeType::Value
     };
-    let Ok(read) = token.anchor().get_attributes(object, &[secret]) else {
+    let Ok(read) = view.session().get_attributes(object, &[secret]) else {
         return false;
     };
     read.into_iter().any(|attribute| match attribute {
@@ -70,18 +70,18 @@ fn private_value_readable(token: &Token, object: ObjectHandle, kind: KeyType) ->
 /// The public keys that may belong to a private object: public objects of its CKA_ID; without any, what the private
 /// object tells of itself.
 pub(super) fn candidates(
-    token: &Token,
+    view: &View<'_>,
     private: &PrivateObject,
     kind: KeyType,
 ) -> Result<Result<Vec<PublicKey>, Refusal>, TokenFault> {
     let mut found: Vec<PublicKey> = Vec::new();
     let mut unfit = None;
-    let mut objects = public_objects(token, private)?;
+    let mut objects = public_objects(view, private)?;
     if objects.is_empty() {
         objects.push(private.object);
     }
     for object in objects {
-        match public::public_key(token.anchor(), object, kind) {
+        match public::public_key(view.session(), object, kind) {
             Ok(Ok(key)) if found.contains(&key) => {}
             Ok(Ok(key)) => found.push(key),
             Ok(Err(PublicKeyUnfit::Missing { .. })) if object == private.object => {
@@ -92,7 +92,7 @@ pub(super) fn candidates(
                 tracing::debug!(%failure, "a private object tells nothing of its public part");
                 unfit = Some(Refusal::NoPublicKey);
             }
-            Err(failure) => return discovery::key_or_token(token, failure),
+            Err(failure) => return discovery::key_or_token(view, failure),
         }
     }
     match unfit {
@@ -101,14 +101,16 @@ pub(super) fn candidates(
     }
 }
 
-fn public_objects(token: &Token, private: &PrivateObject) -> Result<Vec<ObjectHandle>, TokenFault> {
+fn public_objects(
+    view: &View<'_>,
+    private: &PrivateObject,
+) -> Result<Vec<ObjectHandle>, TokenFault> {
     let paired = if private.id.is_empty() {
         Attribute::Label(private.label.clone().into_bytes())
     } else {
         Attribute::Id(private.id.clone())
     };
-    token
-        .anchor()
+    view.session()
         .find_objects(&[Attribute::Class(ObjectClass::PUBLIC_KEY), paired])
-        .map_err(|error| token.fault(error.into()))
+        .map_err(|error| view.fault(error.into()))
 }

@@ -1,7 +1,7 @@
 //! Keys in a PKCS#11 token. The only home of cryptoki.
 //!
 //! ```text
-//! signer       all tokens: which one signs, who takes over          board   what they publish together
+//! signer       all tokens: which one signs, who takes over
 //! supervisor   one a token: cure -> host (the module), token, discovery (inspect, proof, possession)
 //! seat         one a signing thread:  C_SignInit, C_Sign, verified under the published key
 //! watch        calls that do not come back                          shared  what all of these share
@@ -9,7 +9,6 @@
 //!
 //! `uri`, `ckr`, `recovery` and `proof` decide and are pure; `module`, `token`, `session` and `ffi` call the module.
 
-mod board;
 pub mod ckr;
 mod cure;
 pub mod discovery;
@@ -25,6 +24,7 @@ pub mod possession;
 pub mod proof;
 pub mod public;
 pub mod recovery;
+mod refusal;
 mod seat;
 pub mod session;
 mod shared;

@@ -17,6 +17,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::shared::Live;
 use crate::clock::Deadline;
+use crate::jose::Kid;
 
 /// Of one token.
 #[derive(Debug)]
@@ -33,6 +34,16 @@ pub(super) enum State {
     Live(Arc<Live>),
     Repairing,
     Down,
+}
+
+impl State {
+    /// Whether the token is live with this key.
+    pub(super) fn signs_with(&self, kid: &Kid) -> bool {
+        match self {
+            Self::Live(live) => live.keys.iter().any(|(held, _)| held == kid),
+            Self::Repairing | Self::Down => false,
+        }
+    }
 }
 
 impl Phase {
@@ -70,6 +81,16 @@ impl Phase {
     /// Moves on, and wakes the mints that wait.
     pub(super) fn enter(&self, state: State) {
         self.store(&mut self.state.lock(), state);
+    }
+
+    /// From `Live` of the same generation alone: sessions stay as they are, the keys are others.
+    pub(super) fn exchange(&self, live: &Arc<Live>) -> bool {
+        let mut state = self.state.lock();
+        let same = matches!(&*state, State::Live(current) if current.generation == live.generation);
+        if same {
+            self.store(&mut state, State::Live(Arc::clone(live)));
+        }
+        same
     }
 
     /// From `Down` alone: what has been live is so again, because it has just signed.

@@ -9,12 +9,12 @@ use super::discovery::{PrivateObject, Refusal, Search};
 use super::mechanism::SigningMechanism;
 use super::public::Attributes;
 use super::session::{self, KeyHandle};
-use super::token::{Token, TokenFault};
+use super::token::{Token, TokenFault, View};
 use crate::jose::{PublicKey, Signature, Verifier};
 
 /// Signs a nonce by each way that may work, until a signature verifies under one of the candidates.
 pub(super) fn prove(
-    token: &Token,
+    view: &View<'_>,
     search: &Search<'_>,
     private: &PrivateObject,
     candidates: &[PublicKey],
@@ -22,7 +22,7 @@ pub(super) fn prove(
     let Some(algorithm) = candidates.first().map(PublicKey::algorithm) else {
         return Ok(Err(Refusal::NoPublicKey));
     };
-    let reauthenticate = match (always_authenticates(token, private.object), search.pin) {
+    let reauthenticate = match (always_authenticates(view, private.object), search.pin) {
         (false, _) => None,
         (true, Some(pin)) => Some(pin.clone()),
         (true, None) => return Ok(Err(Refusal::WantsPin)),
@@ -36,7 +36,7 @@ pub(super) fn prove(
             mechanism,
             reauthenticate: reauthenticate.clone(),
         };
-        match sign_once(token, &handle, &message) {
+        match sign_once(view.token(), &handle, &message) {
             Ok(signature) => {
                 signed = true;
                 let owner = candidates.iter().find(|key| {
@@ -48,7 +48,7 @@ pub(super) fn prove(
             }
             // A refused PIN is not given to the next mechanism as well.
             Err(failure) if matches!(failure.class(), Class::Token | Class::Login | Class::Pin) => {
-                return Err(token.fault(failure));
+                return Err(view.fault(failure));
             }
             Err(failure) => tried.push(format!("{} {failure}", mechanism.name())),
         }
@@ -86,8 +86,8 @@ fn sign_once(token: &Token, key: &KeyHandle, message: &[u8]) -> Result<Signature
     }
 }
 
-fn always_authenticates(token: &Token, object: ObjectHandle) -> bool {
-    Attributes::read(token.anchor(), object, &[AttributeType::AlwaysAuthenticate])
+fn always_authenticates(view: &View<'_>, object: ObjectHandle) -> bool {
+    Attributes::read(view.session(), object, &[AttributeType::AlwaysAuthenticate])
         .ok()
         .and_then(|attributes| {
             attributes.find(|attribute| match attribute {

@@ -50,6 +50,7 @@ impl SigningDevice for Seat {
         deadline: Deadline,
     ) -> Result<Signature, SignError> {
         let mut first = true;
+        self.shared.asked();
         loop {
             let live = self.live(deadline)?;
             let (_, handle) = live

@@ -18,7 +18,7 @@ use super::recovery::Action;
 use super::seat::OwnSession;
 use super::session::KeyHandle;
 use super::token::Token;
-use crate::clock::{Deadline, Stopwatch};
+use crate::clock::{Deadline, Stopwatch, UnixSeconds};
 use crate::jose::Kid;
 
 /// Of one token.
@@ -33,12 +33,18 @@ pub(super) struct Shared {
     phase: Phase,
     uncured: AtomicBool,
     last_verified: AtomicU64,
+    /// Of a mint, or of somebody who waited for one.
+    last_asked: AtomicU64,
+    /// When the keys on the token were last read as a whole, in seconds of the wall clock.
+    last_look: AtomicU64,
     events: Sender<Event>,
     started: Stopwatch,
 }
 
 /// How long threads may take to leave the module before one counts as stuck.
 const QUIET_WITHIN: Duration = Duration::from_secs(1);
+/// A token that was not asked for so long may be taken away for a moment.
+const IDLE_AFTER: Duration = Duration::from_secs(5);
 
 /// A token that signs: handles that are good for exactly one generation.
 #[derive(Debug)]
@@ -48,12 +54,6 @@ pub(super) struct Live {
     /// The user is logged in, so a public session means that the login was lost.
     pub(super) logged_in: bool,
     pub(super) keys: Vec<(Kid, KeyHandle)>,
-}
-
-impl Live {
-    pub(super) fn holds(&self, kid: &Kid) -> bool {
-        self.keys.iter().any(|(held, _)| held == kid)
-    }
 }
 
 /// What the supervisor is told.
@@ -73,6 +73,8 @@ pub(super) enum Event {
     Stuck,
     /// The module was restarted for another token; sessions and login are gone.
     Restarted,
+    /// An operator asks for a look at the keys now.
+    Look,
     Stop,
 }
 
@@ -112,6 +114,8 @@ impl Shared {
             phase: Phase::new(),
             uncured: AtomicBool::new(false),
             last_verified: AtomicU64::new(0),
+            last_asked: AtomicU64::new(0),
+            last_look: AtomicU64::new(0),
             events,
             started: Stopwatch::start(),
         }
@@ -139,12 +143,36 @@ impl Shared {
         self.phase.is_live_in(generation)
     }
 
+    /// The keys were read as a whole.
+    pub(super) fn looked(&self, at: UnixSeconds) {
+        self.last_look.store(at.get(), Ordering::Release);
+    }
+
+    pub(super) fn last_look(&self) -> UnixSeconds {
+        UnixSeconds::new(self.last_look.load(Ordering::Acquire))
+    }
+
+    /// Somebody wants a signature.
+    pub(super) fn asked(&self) {
+        self.last_asked.store(self.ticks(), Ordering::Relaxed);
+    }
+
+    /// Nobody has asked for a signature for a while.
+    pub(super) fn is_idle(&self) -> bool {
+        self.since(self.last_asked.load(Ordering::Relaxed)) > IDLE_AFTER
+    }
+
     /// Ends the generation before, and wakes the mints that wait.
     pub(super) fn set_state(&self, state: State) {
         if matches!(state, State::Live(_)) {
             self.uncured.store(false, Ordering::Release);
         }
         self.phase.enter(state);
+    }
+
+    /// The same sessions and login with other keys; nothing where the state has changed meanwhile.
+    pub(super) fn exchange_keys(&self, live: &Arc<Live>) -> bool {
+        self.phase.exchange(live)
     }
 
     /// Back from `Down` with the sessions it had. The caller is inside the module, so that nobody restarts it meanwhile.

@@ -9,10 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use arc_swap::Guard;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
-use super::board::Board;
 use super::host::Host;
 use super::module::{LoadError, Module};
 use super::pin_guard::PinGuard;
@@ -23,10 +21,10 @@ use super::token::TokenFault;
 use super::watch::{self, Patience};
 use crate::clock::{Deadline, UnixSeconds};
 use crate::config::{Pkcs11Config, TokenConfig};
-use crate::jose::{Jwt, SigningInput};
+use crate::jose::SigningInput;
 use crate::keys::workers::Workers;
-use crate::keys::{KeyRing, Part, PublishedKey, Readiness, SignError};
-use crate::state_dir::{StateDir, StateDirError};
+use crate::keys::{Board, Choice, KeyRing, Part, PublishedKey, Readiness, SignError, Signed};
+use crate::state_dir::StateDir;
 
 /// How long the start waits for the tokens before it listens without them.
 const FIRST_TRY: Duration = Duration::from_secs(5);
@@ -57,8 +55,6 @@ pub enum StartError {
     #[error(transparent)]
     Load(#[from] LoadError),
     #[error(transparent)]
-    State(#[from] StateDirError),
-    #[error(transparent)]
     Token(TokenFault),
     #[error("the system gives no thread for signing: {0}")]
     Thread(#[from] std::io::Error),
@@ -78,20 +74,18 @@ impl TokenSigner {
     ///
     /// # Errors
     /// [`StartError`].
-    pub fn start(config: Pkcs11Config, sign_timeout: Duration) -> Result<Self, StartError> {
-        let directory = config
-            .state_dir
-            .as_deref()
-            .map(StateDir::open)
-            .transpose()?;
+    pub fn start(
+        config: Pkcs11Config,
+        board: Arc<Board>,
+        directory: Option<StateDir>,
+        sign_timeout: Duration,
+    ) -> Result<Self, StartError> {
         let hosts = load(&config.tokens)?;
-        let board = Board::new(config.tokens.len(), directory.clone(), UnixSeconds::now());
-        let board = Arc::new(board);
         let guard = PinGuard::new(directory);
         let joined = join(&config, &hosts);
         let mut units = Vec::new();
         let mut firsts = Vec::new();
-        for (number, joined) in joined.into_iter().enumerate() {
+        for joined in joined {
             let Joined {
                 token,
                 host,
@@ -103,11 +97,9 @@ impl TokenSigner {
                 host: Arc::clone(host),
                 board: Arc::clone(&board),
                 guard: guard.clone(),
-                number,
-                name: token.token.describe(),
+                name: token.name(),
                 token: token.clone(),
                 policy: config.policy,
-                algorithm: config.algorithm,
             };
             let (unit, first) = Unit::start(charge, inbox, &config)?;
             units.push(unit);
@@ -123,22 +115,19 @@ impl TokenSigner {
         })
     }
 
-    pub(in crate::keys) fn ring(&self) -> Guard<Arc<KeyRing>> {
-        self.board.ring()
-    }
-
     /// Asks the keys in their order, and of each key the tokens that hold it, until one signs.
     pub(in crate::keys) async fn sign(
         &self,
         now: UnixSeconds,
-        input: impl Fn(&PublishedKey) -> SigningInput,
+        ttl: u64,
+        input: impl Fn(&PublishedKey, u64) -> SigningInput,
         deadline: Deadline,
-    ) -> Result<Jwt, SignError> {
+    ) -> Result<Signed, SignError> {
         let ring = Arc::clone(&self.board.ring());
-        let attempts = self.attempts(&ring, now);
+        let attempts = self.attempts(&ring, now, ttl);
         let mut last = SignError::Unavailable;
         let mut late: Vec<&Unit> = Vec::new();
-        for (number, (key, unit)) in attempts.iter().enumerate() {
+        for (number, (choice, unit)) in attempts.iter().enumerate() {
             if unit.shared.is_down() {
                 continue;
             }
@@ -154,8 +143,11 @@ impl TokenSigner {
             } else {
                 deadline
             };
-            match unit.workers.sign(key, input(key), until).await {
-                Ok(jwt) => return Ok(jwt),
+            let Choice { key, ttl } = choice;
+            match unit.workers.sign(key, input(key, *ttl), until).await {
+                // It may have been revoked while it was signing.
+                Ok(_) if !self.board.publishes(key.kid()) => last = SignError::Unavailable,
+                Ok(jwt) => return Ok(Signed { jwt, ttl: *ttl }),
                 Err(error) => {
                     if error == SignError::TimedOut {
                         late.push(unit);
@@ -176,22 +168,22 @@ impl TokenSigner {
         &'a self,
         ring: &'a KeyRing,
         now: UnixSeconds,
-    ) -> Vec<(&'a Arc<PublishedKey>, &'a Unit)> {
+        ttl: u64,
+    ) -> Vec<(Choice<'a>, &'a Unit)> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         // Looked at once: a token that came back between two looks would be asked by nobody.
         let tokens = self.tokens.iter().map(|unit| (unit, unit.shared.state()));
         let tokens: Vec<(&Unit, State)> = tokens.collect();
         let mut attempts = Vec::new();
-        let candidates = ring.candidates(now);
-        for key in &candidates {
+        let choices = ring.order(now, ttl);
+        let read = |unit: &&Unit| self.board.is_fresh(unit.shared.last_look(), now);
+        for choice in &choices {
             let first = attempts.len();
             attempts.extend(
                 tokens
                     .iter()
-                    .filter(
-                        |(_, state)| matches!(state, State::Live(live) if live.holds(key.kid())),
-                    )
-                    .map(|(unit, _)| (*key, *unit)),
+                    .filter(|(unit, state)| read(unit) && state.signs_with(choice.key.kid()))
+                    .map(|(unit, _)| (choice.clone(), *unit)),
             );
             if let Some(replicas) = attempts.get_mut(first..)
                 && !replicas.is_empty()
@@ -201,7 +193,9 @@ impl TokenSigner {
         }
         let curing = tokens.iter();
         let curing = curing.filter(|(_, state)| matches!(state, State::Repairing));
-        attempts.extend(curing.flat_map(|(unit, _)| candidates.iter().map(|key| (*key, *unit))));
+        attempts.extend(
+            curing.flat_map(|(unit, _)| choices.iter().map(|choice| (choice.clone(), *unit))),
+        );
         attempts
     }
 
@@ -210,6 +204,13 @@ impl TokenSigner {
         Readiness {
             ready: tokens.iter().any(|parts| parts.iter().all(|part| part.ok)),
             parts: tokens.into_iter().flatten().collect(),
+        }
+    }
+
+    /// Has every token looked at now.
+    pub(in crate::keys) fn look(&self) {
+        for unit in &self.tokens {
+            unit.shared.tell(Event::Look);
         }
     }
 

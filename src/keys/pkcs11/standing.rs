@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::discovery::{self, KeyReport};
+use super::discovery::{self, KeyReport, Refusal};
 use super::shared::{Standing, State};
 use super::supervisor::{Down, Supervisor};
 use super::token::Token;
@@ -47,11 +47,26 @@ impl Supervisor {
         self.down = down;
     }
 
-    /// Each finding is logged when it appears, not at each look.
-    pub(super) fn tell(&mut self, reports: &[KeyReport]) {
+    /// Each finding is logged when it appears, not at each look. What is wrong with keys is given back, for alarms.
+    pub(super) fn tell(&mut self, reports: &[KeyReport]) -> Vec<String> {
         let mut seen = BTreeSet::new();
+        let mut wrong = Vec::new();
+        let unpaired_before = std::mem::take(&mut self.unpaired);
         for report in reports {
             let line = report.line();
+            if report.outcome.as_ref().err() == Some(&Refusal::NoPublicKey) {
+                self.unpaired.insert(report.id.clone());
+                // Its public half may be about to be written.
+                if !unpaired_before.contains(&report.id) {
+                    continue;
+                }
+            }
+            if report.outcome.is_err() {
+                wrong.push(line.clone());
+            }
+            let name = format!("{:?} (CKA_ID {})", report.label, hex::encode(&report.id));
+            let findings = report.findings.iter();
+            wrong.extend(findings.map(|finding| format!("{name}: {finding}")));
             if !self.told.contains(&line) {
                 match &report.outcome {
                     Ok(_) => tracing::info!(token = %self.charge.name, key = %line, "key found"),
@@ -66,6 +81,7 @@ impl Supervisor {
             seen.insert(line);
         }
         self.told = seen;
+        wrong
     }
 }
 

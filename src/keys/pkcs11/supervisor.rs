@@ -4,6 +4,7 @@
 //! ```text
 //! start -> cure(re-initialise) -> live -> trouble: the rung that recovery names, then the next
 //!                                  |  \-> 15 s without a signature: the canary
+//!                                  |  \-> every MACP_AUTH_KEY_POLL_SECONDS: a look for keys that came or went
 //!                                down -> again every 2 s (+-20 %), however long it lasts
 //! ```
 
@@ -14,7 +15,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::Shutdown;
-use super::board::Board;
+use super::discovery::Proved;
 use super::host::Host;
 use super::pin_guard::PinGuard;
 use super::recovery::Action;
@@ -22,7 +23,8 @@ use super::shared::{Event, Live, Shared, State};
 use super::token::TokenFault;
 use crate::clock::{Deadline, Stopwatch};
 use crate::config::{KeyPolicy, Pin, TokenConfig};
-use crate::jose::Algorithm;
+use crate::keys::Board;
+use crate::keys::memory::TokenName;
 
 /// Between two re-initialisations, +-20 %.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -55,13 +57,10 @@ pub(super) struct Charge {
     pub(super) host: Arc<Host>,
     pub(super) board: Arc<Board>,
     pub(super) guard: PinGuard,
-    /// Its place on the board.
-    pub(super) number: usize,
-    /// For the log: how the configuration names the token.
-    pub(super) name: String,
+    /// How the configuration names the token: on the board, and in the log.
+    pub(super) name: TokenName,
     pub(super) token: TokenConfig,
     pub(super) policy: KeyPolicy,
-    pub(super) algorithm: Option<Algorithm>,
 }
 
 pub(super) struct Supervisor {
@@ -76,6 +75,14 @@ pub(super) struct Supervisor {
     pub(super) refused_pin: Option<(Pin, TokenFault)>,
     tries_without_key: u32,
     pub(super) told: BTreeSet<String>,
+    /// CKA_IDs of private objects whose public half was missing at the last look.
+    pub(super) unpaired: BTreeSet<Vec<u8>>,
+    /// What has been proved under the present login.
+    pub(super) proved: Vec<Proved>,
+    /// When the token is looked at next.
+    next_look: Deadline,
+    /// When its module may be started over, for modules that show new keys only then.
+    next_fresh_start: Deadline,
     pub(super) down: Option<Down>,
     pub(super) announced: bool,
 }
@@ -85,12 +92,16 @@ pub(super) struct Supervisor {
 enum Next {
     Cure(Action),
     Canary,
+    Look,
+    /// The module is well, and nobody asks for a signature: a moment to start it over.
+    FreshStart,
     Down(Down),
     Stop,
 }
 
 impl Supervisor {
-    pub(super) const fn new(charge: Charge, events: Receiver<Event>) -> Self {
+    pub(super) fn new(charge: Charge, events: Receiver<Event>) -> Self {
+        let fresh_start_every = Duration::from_secs(charge.board.rules().sign_stale_after() / 2);
         Self {
             charge,
             events,
@@ -101,6 +112,10 @@ impl Supervisor {
             refused_pin: None,
             tries_without_key: 0,
             told: BTreeSet::new(),
+            unpaired: BTreeSet::new(),
+            proved: Vec::new(),
+            next_look: Deadline::after(Duration::ZERO),
+            next_fresh_start: Deadline::after(fresh_start_every),
             down: None,
             announced: false,
         }
@@ -114,14 +129,18 @@ impl Supervisor {
             let outcome = match next {
                 Next::Stop => return self.leave(),
                 Next::Cure(action) => self.cure(action),
-                Next::Canary => match self.canary() {
-                    Err(Down::Token(fault)) if fault.as_refused_pin().is_none() => {
-                        tracing::warn!(token = %self.charge.name, %fault, "the canary failed; the token is being cured");
-                        self.charge.shared.set_state(State::Repairing);
-                        self.cure(Action::FindKeys)
-                    }
-                    other => other,
-                },
+                Next::Canary => {
+                    let sang = self.canary();
+                    self.cured_if_silent(sang)
+                }
+                Next::Look => {
+                    let looked = self.look();
+                    self.cured_if_silent(looked)
+                }
+                Next::FreshStart => {
+                    self.charge.shared.set_state(State::Repairing);
+                    self.cure(Action::Reinitialize)
+                }
                 Next::Down(down) => Err(down),
             };
             self.announce(&outcome);
@@ -129,6 +148,18 @@ impl Supervisor {
                 first.try_send(outcome).ok();
             }
             next = self.wait();
+        }
+    }
+
+    /// A token whose canary does not sign is not waited for.
+    fn cured_if_silent(&mut self, outcome: Result<(), Down>) -> Result<(), Down> {
+        match outcome {
+            Err(Down::Token(fault)) if fault.as_refused_pin().is_none() => {
+                tracing::warn!(token = %self.charge.name, %fault, "the canary failed; the token is being cured");
+                self.charge.shared.set_state(State::Repairing);
+                self.cure(Action::FindKeys)
+            }
+            other => other,
         }
     }
 
@@ -147,13 +178,23 @@ impl Supervisor {
             let live = self.charge.shared.is_live();
             let patience = if live {
                 let quiet = self.charge.shared.since_verified().unwrap_or(CANARY_AFTER);
-                CANARY_AFTER.saturating_sub(quiet)
+                let canary = CANARY_AFTER.saturating_sub(quiet);
+                canary.min(self.next_look.remaining())
             } else {
                 pause.remaining()
             };
             match self.events.recv_timeout(patience) {
                 Err(RecvTimeoutError::Disconnected) | Ok(Event::Stop) => return Next::Stop,
                 Err(RecvTimeoutError::Timeout) if !live => return self.next_try(),
+                Err(RecvTimeoutError::Timeout) if self.next_look.passed() => {
+                    return self.next_look();
+                }
+                Ok(Event::Look) if live => {
+                    // Whoever asks for a look may know of a key that the module does not show yet.
+                    self.next_fresh_start = Deadline::after(Duration::ZERO);
+                    return self.next_look();
+                }
+                Ok(Event::Look) => return self.next_try(),
                 // A mint may have signed while this thread slept.
                 Err(RecvTimeoutError::Timeout)
                     if self
@@ -180,6 +221,29 @@ impl Supervisor {
                 Ok(Event::Refused { .. }) => {}
             }
         }
+    }
+
+    /// A look, or more where the time has come and nobody is disturbed.
+    fn next_look(&self) -> Next {
+        let shared = &self.charge.shared;
+        if self.next_fresh_start.passed() && !self.charge.host.is_shared() && shared.is_idle() {
+            Next::FreshStart
+        } else {
+            Next::Look
+        }
+    }
+
+    /// Notes that the keys of this token have just been read.
+    pub(super) fn read_now(&mut self) {
+        let poll = Duration::from_secs(self.charge.board.rules().poll);
+        self.next_look = Deadline::after(about(poll, 10));
+    }
+
+    /// Notes that the module has just been started.
+    pub(super) fn started_now(&mut self) {
+        let every = Duration::from_secs(self.charge.board.rules().sign_stale_after() / 2);
+        self.next_fresh_start = Deadline::after(every);
+        self.last_start = Some(Stopwatch::start());
     }
 
     /// What to try while the token is down.
@@ -213,7 +277,7 @@ impl Supervisor {
     pub(super) fn started_just_now(&self) -> bool {
         self.last_start
             .as_ref()
-            .is_some_and(|start| start.elapsed() < jittered(PAUSE))
+            .is_some_and(|start| start.elapsed() < about(PAUSE, 20))
     }
 
     /// The end of the pause: after the last start while the token is live, from now on while it is down.
@@ -222,16 +286,17 @@ impl Supervisor {
             (Some(start), true) => start.elapsed(),
             _ => Duration::ZERO,
         };
-        Deadline::after(jittered(PAUSE).saturating_sub(since))
+        Deadline::after(about(PAUSE, 20).saturating_sub(since))
     }
 }
 
-/// Between 80 % and 120 % of it.
-fn jittered(pause: Duration) -> Duration {
+/// The pause, less or more by up to so many per cent.
+fn about(pause: Duration, per_cent: u32) -> Duration {
     let mut random = [128];
     // Without random bytes every replica waits the same.
     aws_lc_rs::rand::fill(&mut random).ok();
-    pause * (80 * 255 + 40 * u32::from(random[0])) / (100 * 255)
+    let least = (100 - per_cent) * 255;
+    pause * (least + 2 * per_cent * u32::from(random[0])) / (100 * 255)
 }
 
 impl Down {

@@ -27,6 +27,29 @@ pub struct Token {
     logged_in: bool,
 }
 
+/// A token as one look sees it: on a session of its own, because some modules show a session only what was there when it
+/// began; on the anchor where the token has no more.
+#[derive(Debug)]
+pub struct View<'a> {
+    token: &'a Token,
+    own: Option<Session>,
+}
+
+impl View<'_> {
+    pub fn session(&self) -> &Session {
+        self.own.as_ref().unwrap_or(&self.token.anchor)
+    }
+
+    pub const fn token(&self) -> &Token {
+        self.token
+    }
+
+    /// Names the token as the one whose call failed.
+    pub fn fault(&self, failure: Failure) -> TokenFault {
+        self.token.fault(failure)
+    }
+}
+
 /// Why a token cannot be used. Each message names the thing and the cure.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenFault {
@@ -136,6 +159,22 @@ impl Token {
             self.logged_in = true;
         }
         Ok(())
+    }
+
+    /// For one look.
+    ///
+    /// # Errors
+    /// [`TokenFault::NoSession`], not for want of more sessions.
+    pub fn view(&self) -> Result<View<'_>, TokenFault> {
+        let own = match self.module.open_session(self.slot) {
+            Ok(session) => Some(session),
+            Err(failure) if failure.class() == Class::SessionLimit => None,
+            Err(failure) => {
+                let token = self.info.label.clone();
+                return Err(TokenFault::NoSession { token, failure });
+            }
+        };
+        Ok(View { token: self, own })
     }
 
     pub const fn module(&self) -> &Arc<Module> {

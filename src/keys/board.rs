@@ -1,0 +1,279 @@
+//! What is published and what may sign, brought together: memory, lists, rules and clocks in, one [`KeyRing`] out.
+//!
+//! ```text
+//! looks at tokens, lists of the operator, time  ->  Memory -> Timetable -> KeyRing   ->  mints, JWKS
+//!                                                       \-> saved         \-> alarms  ->  log, readiness, status
+//! ```
+//!
+//! Supervisors report looks, one thread ticks, requests read the ring. What to do is decided in [`Memory`] and [`Timetable`].
+
+mod alarms;
+mod overview;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, Guard};
+use parking_lot::Mutex;
+
+use super::alarm::Alarm;
+use super::clock_watch::ClockWatch;
+use super::lists::{KeySchedule, ListFiles, Lists, ListsError};
+use super::local::LocalKey;
+use super::memory::{Found, Memory, TokenName};
+use super::ring::JwksVersion;
+use super::rules::Rules;
+use super::schedule::Timetable;
+use super::verifiers::Verifiers;
+use super::{KeyRing, PublishedKey, saved};
+use crate::clock::{Moment, UnixSeconds};
+use crate::jose::{Algorithm, Jwk, Kid};
+use crate::state_dir::StateDir;
+
+pub use overview::{KeyOverview, LookOverview, Overview, Role};
+
+/// What holds for all keys.
+#[derive(Debug, Clone)]
+pub struct BoardConfig {
+    pub rules: Rules,
+    /// Only keys of this algorithm sign.
+    pub algorithm: Option<Algorithm>,
+    /// An activation waits for the verifiers that were seen.
+    pub after_convergence: bool,
+    pub files: ListFiles,
+    /// Where what is known is saved; None: nowhere.
+    pub directory: Option<StateDir>,
+    /// Every token that has to be read.
+    pub tokens: Vec<TokenName>,
+}
+
+/// Shared by everything that looks at keys.
+#[derive(Debug)]
+pub struct Board {
+    config: BoardConfig,
+    ring: ArcSwap<KeyRing>,
+    state: Mutex<State>,
+    verifiers: Mutex<Verifiers>,
+    clock: ClockWatch,
+}
+
+#[derive(Debug)]
+struct State {
+    memory: Memory,
+    lists: Lists,
+    /// What the last look at a token failed with.
+    failed_looks: BTreeMap<TokenName, String>,
+    /// What a look found and did not use.
+    refused_keys: BTreeMap<TokenName, Vec<String>>,
+    unsaved: Option<String>,
+    tombstone: Option<Arc<PublishedKey>>,
+    alarms: Vec<Alarm>,
+}
+
+impl Board {
+    /// Publishes what is remembered, before any token is asked.
+    ///
+    /// # Errors
+    /// [`ListsError`] where a list of the operator cannot be used.
+    pub fn open(config: BoardConfig, memory: Memory, now: Moment) -> Result<Self, ListsError> {
+        let lists = Lists::read(&config.files)?;
+        let board = Self {
+            ring: ArcSwap::from_pointee(KeyRing::empty(config.rules)),
+            clock: ClockWatch::new(now, memory.latest()),
+            verifiers: Mutex::new(Verifiers::default()),
+            state: Mutex::new(State {
+                memory,
+                lists,
+                failed_looks: BTreeMap::new(),
+                refused_keys: BTreeMap::new(),
+                unsaved: None,
+                tombstone: None,
+                alarms: Vec::new(),
+            }),
+            config,
+        };
+        // Whatever the clock says: a JWKS from what was saved is better than none.
+        board.publish(&mut board.state.lock(), now.wall);
+        board.tick(now);
+        Ok(board)
+    }
+
+    pub fn ring(&self) -> Guard<Arc<KeyRing>> {
+        self.ring.load()
+    }
+
+    pub const fn rules(&self) -> &Rules {
+        &self.config.rules
+    }
+
+    pub const fn algorithm(&self) -> Option<Algorithm> {
+        self.config.algorithm
+    }
+
+    /// Whether the clock may be believed.
+    pub fn may_sign(&self, now: Moment) -> bool {
+        self.clock.doubt(now).is_none()
+    }
+
+    /// The schedule file as it is now.
+    pub fn schedule(&self) -> Option<Arc<KeySchedule>> {
+        self.state.lock().lists.schedule.clone()
+    }
+
+    /// Takes in a complete look at a token, and saves what is known.
+    pub fn looked(&self, token: &TokenName, found: &[Found], refused: Vec<String>, now: Moment) {
+        let mut state = self.state.lock();
+        if refused.is_empty() {
+            state.refused_keys.remove(token);
+        } else {
+            state.refused_keys.insert(token.clone(), refused);
+        }
+        state.failed_looks.remove(token);
+        if !self.may_sign(now) {
+            return;
+        }
+        state.memory.look(token, found, now.wall);
+        self.publish(&mut state, now.wall);
+        self.save(&mut state, now.wall);
+    }
+
+    /// A look at a token failed, or found nothing where there was something: what is known stays.
+    pub fn look_failed(&self, token: &TokenName, reason: String) {
+        let mut state = self.state.lock();
+        state.failed_looks.insert(token.clone(), reason);
+    }
+
+    /// Whether a key is published now.
+    pub fn publishes(&self, kid: &Kid) -> bool {
+        self.ring.load().key(kid).is_some()
+    }
+
+    /// Whether what this process knows of a token is recent enough to sign with it.
+    pub fn is_fresh(&self, last_look: UnixSeconds, now: UnixSeconds) -> bool {
+        now <= last_look.plus(self.config.rules.sign_stale_after())
+    }
+
+    /// Moves on with time; to be called several times a second.
+    pub fn tick(&self, now: Moment) {
+        self.clock.follow(now);
+        let mut state = self.state.lock();
+        if self.may_sign(now) {
+            let rules = self.config.rules;
+            state.memory.mints(rules.max_ttl, now.wall, rules.skew);
+            self.publish(&mut state, now.wall);
+        }
+        self.raise(&mut state, now);
+    }
+
+    /// Reads the operator's files again.
+    pub fn reread(&self, now: Moment) {
+        if self.state.lock().lists.refresh(&self.config.files) {
+            tracing::info!("the lists of keys have changed (revoked, extra, schedule)");
+        }
+        self.tick(now);
+    }
+
+    /// An operator has looked: the clock is right, and the files are to be read.
+    pub fn confirm(&self, now: Moment) {
+        self.clock.confirm(now);
+        self.reread(now);
+    }
+
+    /// A verifier has fetched this version.
+    pub fn fetched(&self, address: IpAddr, version: &Arc<JwksVersion>, now: UnixSeconds) {
+        self.verifiers.lock().fetched(address, version, now);
+    }
+
+    /// Makes a new ring where anything in it has changed.
+    fn publish(&self, state: &mut State, now: UnixSeconds) {
+        let rules = state.memory.rules(self.config.rules);
+        let revoked = Arc::clone(&state.lists.revoked);
+        let table = |memory: &Memory| {
+            Timetable::new(memory.members(self.config.algorithm, &revoked), rules)
+        };
+        let mut timetable = table(&state.memory);
+        state.memory.forget_expired(&timetable, now);
+        timetable = table(&state.memory);
+        let stranger = state.memory.is_stranger(&rules, now);
+        let memory = &state.memory;
+        let own: Vec<Arc<PublishedKey>> = timetable
+            .published(now, stranger)
+            .filter_map(|kid| memory.key(kid))
+            .map(|known| Arc::clone(&known.key))
+            .collect();
+        let bystanders = memory.bystanders(self.config.algorithm);
+        let bystanders = bystanders.map(|known| &known.key);
+        let extra = state.lists.extra.iter();
+        let extra = extra.filter(|extra| memory.key(extra.kid()).is_none());
+        let mut others: Vec<Arc<PublishedKey>> = bystanders
+            .chain(extra)
+            .filter(|key| !revoked.contains(key.kid()))
+            .cloned()
+            .collect();
+        let nothing_left = own.is_empty() && others.is_empty();
+        if nothing_left && memory.keys().any(|known| revoked.contains(known.key.kid())) {
+            others.extend(tombstone(&mut state.tombstone));
+        }
+        let held = self.held(&timetable, now);
+        let before = self.ring.load();
+        let ring = KeyRing::new(own, others, timetable, held, now);
+        if !before.is_like(&ring) {
+            self.ring.store(Arc::new(ring));
+        }
+    }
+
+    /// Keys about to sign that a verifier lacks.
+    fn held(&self, timetable: &Timetable, now: UnixSeconds) -> BTreeSet<Kid> {
+        if !self.config.after_convergence {
+            return BTreeSet::new();
+        }
+        let rules = timetable.rules();
+        let verifiers = self.verifiers.lock();
+        let newer = timetable.generations().iter().skip(1);
+        newer
+            .flat_map(|generation| &generation.keys)
+            .filter(|entry| now < entry.ripe.plus(rules.lead))
+            .map(|entry| &entry.member.kid)
+            .filter(|kid| {
+                verifiers
+                    .lacking(kid, seen_since(rules, now))
+                    .next()
+                    .is_some()
+            })
+            .cloned()
+            .collect()
+    }
+
+    fn save(&self, state: &mut State, now: UnixSeconds) {
+        let Some(directory) = &self.config.directory else {
+            return;
+        };
+        state
+            .memory
+            .mints(self.config.rules.max_ttl, now, self.config.rules.skew);
+        state.unsaved = saved::save(directory, &state.memory)
+            .err()
+            .map(|error| error.to_string());
+    }
+}
+
+/// Verifiers that were not seen for two of their lives are gone.
+fn seen_since(rules: &Rules, now: UnixSeconds) -> UnixSeconds {
+    UnixSeconds::new(now.get().saturating_sub(2 * rules.verifier_ttl))
+}
+
+/// A key that nobody holds: an empty set would be a failed fetch for verifiers, and keep the revoked key alive for their
+/// stale grace.
+fn tombstone(made: &mut Option<Arc<PublishedKey>>) -> Option<Arc<PublishedKey>> {
+    if made.is_none() {
+        let key = LocalKey::ephemeral(Algorithm::Es256).ok()?;
+        let jwk = Jwk::by_thumbprint(key.published().jwk().key().clone());
+        *made = PublishedKey::new(jwk).ok().map(Arc::new);
+    }
+    made.clone()
+}
+
+#[cfg(test)]
+#[path = "board_tests.rs"]
+mod tests;

@@ -1,0 +1,186 @@
+//! Which alarms there are now: computed from what is, not from what happened; told in the log when they come and go.
+
+use super::{Board, State, seen_since};
+use crate::clock::{Moment, UnixSeconds};
+use crate::keys::alarm::{Alarm, AlarmKind};
+use crate::keys::{KeyRing, Part, Readiness};
+
+impl Board {
+    /// What an operator has to know now.
+    pub fn alarms(&self) -> Vec<Alarm> {
+        self.state.lock().alarms.clone()
+    }
+
+    /// Whether verifiers may be sent here: every token was read recently enough to know all keys that are about to sign.
+    pub fn jwks_readiness(&self, now: Moment) -> Readiness {
+        let ring = self.ring();
+        let published = Part {
+            name: "jwks",
+            ok: ring.document().is_some(),
+            detail: format!("{} published", ring.keys().len()),
+        };
+        let doubt = self.clock.doubt(now);
+        let clock = Part {
+            name: "clock",
+            ok: doubt.is_none(),
+            detail: doubt.unwrap_or_else(|| "as it should be".to_owned()),
+        };
+        let parts: Vec<Part> = [published, clock]
+            .into_iter()
+            .chain(self.look_parts(now.wall))
+            .collect();
+        Readiness {
+            ready: parts.iter().all(|part| part.ok),
+            parts,
+        }
+    }
+
+    fn look_parts(&self, now: UnixSeconds) -> Vec<Part> {
+        let state = self.state.lock();
+        let limit = self.config.rules.jwks_stale_after();
+        let tokens = self.config.tokens.iter();
+        tokens
+            .map(|token| match state.memory.looks().get(token) {
+                Some(last) => Part {
+                    name: "look",
+                    ok: now <= last.plus(limit),
+                    detail: format!(
+                        "{token} was read {} s ago, {limit} s at most",
+                        now.get().saturating_sub(last.get())
+                    ),
+                },
+                None => Part {
+                    name: "look",
+                    ok: false,
+                    detail: format!("{token} was never read"),
+                },
+            })
+            .collect()
+    }
+
+    /// Renews the list, and logs what came and what went.
+    pub(super) fn raise(&self, state: &mut State, now: Moment) {
+        let ring = self.ring.load();
+        let mut alarms: Vec<Alarm> = self.timing(now).collect();
+        alarms.extend(state.of_tokens());
+        alarms.extend(state.of_lists(&ring));
+        alarms.extend(of_successor(&ring, now.wall));
+        alarms.extend(self.of_convergence(&ring, now.wall));
+        alarms.sort();
+        alarms.dedup();
+        for alarm in alarms.iter().filter(|alarm| !state.alarms.contains(alarm)) {
+            tracing::warn!(kind = alarm.kind.name(), detail = %alarm.detail, "alarm");
+        }
+        for alarm in state.alarms.iter().filter(|alarm| !alarms.contains(alarm)) {
+            tracing::info!(kind = alarm.kind.name(), detail = %alarm.detail, "alarm is over");
+        }
+        state.alarms = alarms;
+    }
+
+    fn timing(&self, now: Moment) -> impl Iterator<Item = Alarm> + use<> {
+        let doubt = self.clock.doubt(now);
+        let faults: Vec<_> = self.config.rules.faults().collect();
+        let faults = faults.into_iter().map(|fault| {
+            Alarm::new(AlarmKind::UnsafeTiming, format!("MACP_AUTH_ROTATION_UNSAFE=1: {fault}. A rotation loses tokens; for rehearsals only"))
+        });
+        // The exact number of seconds would be another alarm at each tick.
+        let clock = doubt.map(|_| {
+            Alarm::new(AlarmKind::Clock, "the system clock has jumped by more than a minute, or shows a time before one that was written down: nothing is signed and no key changes its state. Set it right, or confirm it with SIGHUP")
+        });
+        faults.chain(clock)
+    }
+
+    fn of_convergence(&self, ring: &KeyRing, now: UnixSeconds) -> Option<Alarm> {
+        if !self.config.after_convergence {
+            return None;
+        }
+        let rules = ring.timetable().rules();
+        let active = ring.timetable().active(now)?;
+        let newest = active
+            .keys
+            .iter()
+            .filter(|entry| entry.ripe > UnixSeconds::EVER && entry.ripe.plus(rules.lead) <= now);
+        let verifiers = self.verifiers.lock();
+        let late = newest.into_iter().find_map(|entry| {
+            let kid = &entry.member.kid;
+            let lacking = verifiers.lacking(kid, seen_since(rules, now)).next()?;
+            Some(format!("{kid} signs although the verifier at {lacking} has not fetched it: an activation waits for the lead at most. See to that verifier"))
+        });
+        late.map(|detail| Alarm::new(AlarmKind::NotConverged, detail))
+    }
+}
+
+impl State {
+    fn of_tokens(&self) -> impl Iterator<Item = Alarm> {
+        let looks = self.failed_looks.iter().map(|(token, reason)| {
+            let detail = format!(
+                "the last look at {token} failed: {reason}. What was known stays published"
+            );
+            Alarm::new(AlarmKind::Look, detail)
+        });
+        let refused = self.refused_keys.iter().flat_map(|(token, lines)| {
+            lines
+                .iter()
+                .map(move |line| Alarm::new(AlarmKind::KeyRefused, format!("on {token}: {line}")))
+        });
+        let instants = self.memory.keys().filter(|known| known.has_two_instants());
+        let instants = instants.map(|known| {
+            let kid = known.key.kid();
+            Alarm::new(AlarmKind::TwoInstants, format!("{kid} has different instants in its labels; the later one counts. Give it the same label on every token"))
+        });
+        let unsaved = self.unsaved.iter().map(|error| {
+            Alarm::new(AlarmKind::State, format!("what is known of the keys could not be saved ({error}): a start without the HSM would serve less. Check MACP_AUTH_STATE_DIR"))
+        });
+        looks.chain(refused).chain(instants).chain(unsaved)
+    }
+
+    fn of_lists(&self, ring: &KeyRing) -> impl Iterator<Item = Alarm> {
+        let lists = &self.lists;
+        let troubles = lists
+            .troubles()
+            .map(|line| Alarm::new(AlarmKind::List, line));
+        let known = |kid: &_| {
+            self.memory.key(kid).is_some() || lists.extra.iter().any(|key| key.kid() == kid)
+        };
+        let unknown = lists.revoked.iter().filter(move |kid| !known(kid));
+        let unknown = unknown.map(|kid| {
+            Alarm::new(AlarmKind::UnknownRevoked, format!("{kid} is revoked and was never seen here. Check the spelling against `keys list`"))
+        });
+        let conflicts = lists.extra.iter().filter(|extra| {
+            let ours = self.memory.key(extra.kid());
+            ours.is_some_and(|ours| ours.key.jwk() != extra.jwk())
+        });
+        let conflicts = conflicts.map(|extra| {
+            Alarm::new(AlarmKind::ExtraConflict, format!("MACP_AUTH_EXTRA_JWKS_FILE has {} with other material than our own key of that name; it is not published. Take it out", extra.kid()))
+        });
+        let stone = self
+            .tombstone
+            .as_ref()
+            .filter(|stone| ring.key(stone.kid()).is_some());
+        let stone = stone.map(|stone| {
+            Alarm::new(AlarmKind::Tombstone, format!("every key is revoked: the JWKS holds only {}, whose private half nobody has, so that verifiers drop the revoked ones. Make a key with `keys generate`", stone.kid()))
+        });
+        troubles.chain(unknown).chain(conflicts).chain(stone)
+    }
+}
+
+fn of_successor(ring: &KeyRing, now: UnixSeconds) -> Vec<Alarm> {
+    let table = ring.timetable();
+    if !table.is_left_without_signer(now) {
+        return Vec::new();
+    }
+    let order = table.order(now, 0, ring.held());
+    let detail = match order.first() {
+        None => "the key whose turn it is has been revoked, and no other may sign. Make one with `keys generate --now`".to_owned(),
+        Some(turn) => format!("the key whose turn it is has been revoked; {} signs in its place. Make a new key with `keys rotate`", turn.kid),
+    };
+    let mut alarms = vec![Alarm::new(AlarmKind::ActiveRevoked, detail)];
+    if let Some(turn) = order.first().filter(|turn| turn.unannounced) {
+        let detail = format!(
+            "{} signs before it was published for the lead, because nothing else is left: verifiers reject its tokens until they fetch the JWKS again",
+            turn.kid
+        );
+        alarms.push(Alarm::new(AlarmKind::Unannounced, detail));
+    }
+    alarms
+}

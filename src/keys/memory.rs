@@ -1,0 +1,358 @@
+//! What a replica knows of its keys: everything it has ever read from its tokens, until it may be forgotten. Pure.
+//!
+//! A look at a token adds and updates; it never takes away what verifiers may still need. A key that no token shows any
+//! more stays published and signs no more: "found nothing" is also what a token says whose directory is gone for a moment.
+//! Saved after each change (`saved`), so that a replica that starts again knows as much as before.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::PublishedKey;
+use super::rules::{LEEWAY, Rules};
+use super::schedule::{Created, Member, State, Timetable};
+use crate::clock::UnixSeconds;
+use crate::jose::{Algorithm, Kid};
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub struct Memory {
+    keys: BTreeMap<Kid, Known>,
+    /// The last complete look at each token.
+    looks: BTreeMap<TokenName, UnixSeconds>,
+    /// The longest lives of tokens that were minted here, and when last.
+    maxima: BTreeMap<u64, UnixSeconds>,
+    /// False for a replica that starts with nothing: it cannot know what others are publishing.
+    remembers: bool,
+    started: UnixSeconds,
+}
+
+/// A token as the configuration names it: module and what selects it there.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TokenName(String);
+
+/// One key.
+#[derive(Debug, Clone)]
+pub struct Known {
+    pub key: Arc<PublishedKey>,
+    pub instant: UnixSeconds,
+    pub created: Option<Created>,
+    pub seen: UnixSeconds,
+    pub appeared: bool,
+    /// The tokens that showed it at their last look, each with the instant it gave.
+    pub on: BTreeMap<TokenName, UnixSeconds>,
+    /// It has signed in this life of the process.
+    pub proved: bool,
+}
+
+/// A key as one look found it.
+#[derive(Debug, Clone)]
+pub struct Found {
+    pub key: Arc<PublishedKey>,
+    pub instant: UnixSeconds,
+    /// From its CKA_ID.
+    pub created: Option<Created>,
+}
+
+impl TokenName {
+    pub fn new(module: &Path, selector: &str) -> Self {
+        Self(format!("{} {selector}", module.display()))
+    }
+
+    /// As it was saved.
+    pub const fn restored(text: String) -> Self {
+        Self(text)
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for TokenName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Memory {
+    /// Of a replica that knows nothing.
+    pub const fn empty(started: UnixSeconds) -> Self {
+        Self {
+            keys: BTreeMap::new(),
+            looks: BTreeMap::new(),
+            maxima: BTreeMap::new(),
+            remembers: false,
+            started,
+        }
+    }
+
+    /// Of a replica that starts again.
+    pub fn restored(
+        keys: impl IntoIterator<Item = Known>,
+        looks: BTreeMap<TokenName, UnixSeconds>,
+        maxima: BTreeMap<u64, UnixSeconds>,
+        started: UnixSeconds,
+    ) -> Self {
+        let keys = keys.into_iter();
+        Self {
+            keys: keys.map(|known| (known.key.kid().clone(), known)).collect(),
+            remembers: !looks.is_empty(),
+            looks,
+            maxima,
+            started,
+        }
+    }
+
+    /// Takes in one complete look at a token.
+    pub fn look(&mut self, token: &TokenName, found: &[Found], now: UnixSeconds) {
+        let read_before = self.looks.insert(token.clone(), now).is_some();
+        for known in self.keys.values_mut() {
+            if !found.iter().any(|found| found.key.kid() == known.key.kid()) {
+                known.on.remove(token);
+            }
+        }
+        for found in found {
+            let known = self.keys.entry(found.key.kid().clone());
+            let known = known.or_insert_with(|| Known {
+                key: Arc::clone(&found.key),
+                instant: found.instant,
+                created: read_before.then_some(Created::at(now)),
+                seen: now,
+                appeared: read_before,
+                on: BTreeMap::new(),
+                proved: true,
+            });
+            known.proved = true;
+            known.created = earlier(known.created, found.created);
+            known.on.insert(token.clone(), found.instant);
+            // Two tokens may give different instants: the later one counts.
+            known.instant = known.on.values().max().copied().unwrap_or(found.instant);
+        }
+    }
+
+    /// The keys that form generations: with an algorithm set, only its own.
+    pub fn members(&self, algorithm: Option<Algorithm>, revoked: &BTreeSet<Kid>) -> Vec<Member> {
+        self.keys
+            .values()
+            .filter(|known| signs(known, algorithm))
+            .map(|known| Member {
+                kid: known.key.kid().clone(),
+                instant: known.instant,
+                created: known.created,
+                seen: known.seen,
+                appeared: known.appeared,
+                revoked: revoked.contains(known.key.kid()),
+            })
+            .collect()
+    }
+
+    /// The keys of the other algorithm: published without end, they never sign.
+    pub fn bystanders(&self, algorithm: Option<Algorithm>) -> impl Iterator<Item = &Known> {
+        self.keys
+            .values()
+            .filter(move |known| !signs(known, algorithm))
+    }
+
+    /// Expired keys that no token holds any more.
+    pub fn forget_expired(&mut self, table: &Timetable, now: UnixSeconds) {
+        let on_a_token = |known: &Known| !known.on.is_empty();
+        self.keys.retain(|kid, known| {
+            let expired = table
+                .of(kid)
+                .is_some_and(|of| table.state(of, now) == State::Expired);
+            on_a_token(known) || !expired
+        });
+    }
+
+    /// Until then a replica that started with nothing publishes expired keys, too: others may have seen their successor later.
+    pub fn is_stranger(&self, rules: &Rules, now: UnixSeconds) -> bool {
+        !self.remembers && now < self.started.plus(rules.lead).plus(rules.retain)
+    }
+
+    /// Notes that tokens of this life may be minted now.
+    pub fn mints(&mut self, max_ttl: u64, now: UnixSeconds, skew: u64) {
+        self.maxima.insert(max_ttl, now);
+        self.maxima
+            .retain(|ttl, last| now < last.plus(*ttl).plus(LEEWAY + 2 * skew));
+    }
+
+    /// The rules with the longest life of a token that may still be accepted.
+    pub fn rules(&self, configured: Rules) -> Rules {
+        let longest = self.maxima.keys().max().copied().unwrap_or(0);
+        configured.with_older_tokens(longest)
+    }
+
+    pub fn keys(&self) -> impl Iterator<Item = &Known> {
+        self.keys.values()
+    }
+
+    pub fn key(&self, kid: &Kid) -> Option<&Known> {
+        self.keys.get(kid)
+    }
+
+    pub const fn looks(&self) -> &BTreeMap<TokenName, UnixSeconds> {
+        &self.looks
+    }
+
+    pub const fn maxima(&self) -> &BTreeMap<u64, UnixSeconds> {
+        &self.maxima
+    }
+
+    /// The latest time that was ever written down: no clock should show an earlier one.
+    pub fn latest(&self) -> Option<UnixSeconds> {
+        self.looks
+            .values()
+            .chain(self.maxima.values())
+            .max()
+            .copied()
+    }
+}
+
+impl Known {
+    /// Tokens give it different instants.
+    pub fn has_two_instants(&self) -> bool {
+        let mut instants = self.on.values();
+        let first = instants.next();
+        instants.any(|other| Some(other) != first)
+    }
+}
+
+fn signs(known: &Known, algorithm: Option<Algorithm>) -> bool {
+    algorithm.is_none_or(|only| only == known.key.algorithm())
+}
+
+/// A creation time that is known counts; of two, the earlier one.
+fn earlier(one: Option<Created>, other: Option<Created>) -> Option<Created> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (known, None) | (None, known) => known,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jose::Jwk;
+    use crate::keys::local::LocalKey;
+
+    fn key() -> Arc<PublishedKey> {
+        let local = LocalKey::ephemeral(Algorithm::Es256).unwrap().published();
+        Arc::new(PublishedKey::new(Jwk::by_thumbprint(local.jwk().key().clone())).unwrap())
+    }
+
+    fn found(key: &Arc<PublishedKey>, instant: u64) -> Found {
+        Found {
+            key: Arc::clone(key),
+            instant: at(instant),
+            created: None,
+        }
+    }
+
+    const fn at(seconds: u64) -> UnixSeconds {
+        UnixSeconds::new(seconds)
+    }
+
+    fn token(name: &str) -> TokenName {
+        TokenName::new(Path::new("/module.so"), name)
+    }
+
+    #[test]
+    fn a_key_is_new_only_on_a_token_that_was_read_before() {
+        let (old, new, elsewhere) = (key(), key(), key());
+        let mut memory = Memory::empty(at(0));
+        memory.look(&token("a"), &[found(&old, 0)], at(10));
+        memory.look(&token("a"), &[found(&old, 0), found(&new, 5)], at(20));
+        memory.look(&token("b"), &[found(&elsewhere, 0)], at(30));
+
+        let created = |key: &PublishedKey| memory.key(key.kid()).unwrap().created;
+        assert_eq!(created(&old), None);
+        assert_eq!(created(&new), Some(Created::at(at(20))));
+        assert_eq!(created(&elsewhere), None);
+    }
+
+    #[test]
+    fn nothing_found_takes_nothing_away_until_it_has_expired() {
+        let (old, new) = (key(), key());
+        let mut memory = Memory::empty(at(0));
+        memory.look(&token("a"), &[found(&old, 0), found(&new, 100)], at(10));
+        memory.look(&token("a"), &[], at(20));
+        assert_eq!(memory.keys().count(), 2);
+        assert!(memory.keys().all(|known| known.on.is_empty()));
+
+        let rules = Rules {
+            poll: 1,
+            jwks_max_age: 1,
+            verifier_ttl: 1,
+            skew: 0,
+            max_ttl: 1,
+            lead: 10,
+            retain: 200,
+            unsafe_timing: true,
+        };
+        let table = Timetable::new(memory.members(None, &BTreeSet::new()), rules);
+        memory.forget_expired(&table, at(299));
+        assert_eq!(memory.keys().count(), 2);
+        memory.forget_expired(&table, at(300));
+        assert_eq!(
+            memory
+                .keys()
+                .map(|known| known.key.kid())
+                .collect::<Vec<_>>(),
+            [new.kid()]
+        );
+    }
+
+    #[test]
+    fn replicas_are_one_key_and_the_later_instant_counts_as_long_as_both_are_there() {
+        let one = key();
+        let mut memory = Memory::empty(at(0));
+        memory.look(&token("a"), &[found(&one, 10)], at(10));
+        memory.look(&token("b"), &[found(&one, 50)], at(10));
+        let known = memory.key(one.kid()).unwrap();
+        assert_eq!(known.instant, at(50));
+        assert!(known.has_two_instants());
+
+        memory.look(&token("b"), &[found(&one, 10)], at(20));
+        let known = memory.key(one.kid()).unwrap();
+        assert_eq!(known.instant, at(10));
+        assert!(!known.has_two_instants());
+    }
+
+    #[test]
+    fn a_lowered_maximum_counts_once_the_old_tokens_are_dead() {
+        let mut memory = Memory::empty(at(0));
+        memory.mints(3_600, at(1_000), 30);
+        let configured = Rules {
+            max_ttl: 600,
+            retain: Rules::default_retain(600, 900),
+            ..Rules::DEFAULTS
+        };
+        memory.mints(600, at(1_000 + 3_719), 30);
+        assert_eq!(memory.rules(configured).retain, 4_800);
+        memory.mints(600, at(1_000 + 3_720), 30);
+        assert_eq!(memory.rules(configured), configured);
+    }
+
+    #[test]
+    fn a_replica_without_memory_is_a_stranger_for_lead_and_retention() {
+        let rules = Rules {
+            poll: 1,
+            jwks_max_age: 1,
+            verifier_ttl: 1,
+            skew: 0,
+            max_ttl: 1,
+            lead: 10,
+            retain: 200,
+            unsafe_timing: false,
+        };
+        let fresh = Memory::empty(at(1_000));
+        assert!(fresh.is_stranger(&rules, at(1_209)));
+        assert!(!fresh.is_stranger(&rules, at(1_210)));
+
+        let looks = BTreeMap::from([(token("a"), at(900))]);
+        let again = Memory::restored([], looks, BTreeMap::new(), at(1_000));
+        assert!(!again.is_stranger(&rules, at(1_000)));
+    }
+}

@@ -1,0 +1,104 @@
+//! Who has fetched which version of the JWKS, and when: what an operator looks at before a new key signs, and what may hold
+//! an activation. Local knowledge of one replica, bounded in memory. Pure.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::ring::JwksVersion;
+use crate::clock::UnixSeconds;
+use crate::jose::Kid;
+
+/// By address: several verifiers behind one address count as one.
+#[derive(Debug, Clone, Default)]
+pub struct Verifiers {
+    fetches: BTreeMap<IpAddr, Fetch>,
+}
+
+/// The last fetch from one address.
+#[derive(Debug, Clone)]
+pub struct Fetch {
+    pub version: Arc<JwksVersion>,
+    pub at: UnixSeconds,
+}
+
+/// More addresses than any installation has verifiers; beyond it the one that asked longest ago is forgotten.
+const MOST: usize = 1024;
+
+impl Verifiers {
+    /// Notes a fetch.
+    pub fn fetched(&mut self, address: IpAddr, version: &Arc<JwksVersion>, at: UnixSeconds) {
+        if self.fetches.len() >= MOST && !self.fetches.contains_key(&address) {
+            let oldest = self.fetches.iter().min_by_key(|(_, fetch)| fetch.at);
+            if let Some(oldest) = oldest.map(|(address, _)| *address) {
+                self.fetches.remove(&oldest);
+            }
+        }
+        let version = Arc::clone(version);
+        self.fetches.insert(address, Fetch { version, at });
+    }
+
+    /// Addresses seen since `since` whose last fetch had no such key.
+    pub fn lacking(&self, kid: &Kid, since: UnixSeconds) -> impl Iterator<Item = IpAddr> {
+        self.fetches
+            .iter()
+            .filter(move |(_, fetch)| fetch.at >= since && !fetch.version.kids.contains(kid))
+            .map(|(address, _)| *address)
+    }
+
+    /// All that are known, by address.
+    pub fn fetches(&self) -> impl Iterator<Item = (IpAddr, &Fetch)> {
+        self.fetches
+            .iter()
+            .map(|(address, fetch)| (*address, fetch))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    fn version(kids: &[&str]) -> Arc<JwksVersion> {
+        let kids = kids.iter().map(|kid| Kid::pinned((*kid).into()).unwrap());
+        Arc::new(JwksVersion {
+            etag: String::new(),
+            kids: kids.collect(),
+        })
+    }
+
+    fn address(number: u32) -> IpAddr {
+        Ipv4Addr::from(number).into()
+    }
+
+    const fn at(seconds: u64) -> UnixSeconds {
+        UnixSeconds::new(seconds)
+    }
+
+    #[test]
+    fn a_verifier_lacks_a_key_until_it_fetches_a_set_with_it_or_is_gone() {
+        let (old, new) = (version(&["a"]), version(&["a", "b"]));
+        let b = Kid::pinned("b".into()).unwrap();
+        let mut verifiers = Verifiers::default();
+        verifiers.fetched(address(1), &old, at(100));
+        verifiers.fetched(address(2), &old, at(90));
+        verifiers.fetched(address(3), &new, at(100));
+
+        let lacking = |verifiers: &Verifiers, since| verifiers.lacking(&b, at(since)).count();
+        assert_eq!(lacking(&verifiers, 80), 2);
+        assert_eq!(lacking(&verifiers, 91), 1, "not seen for long");
+        verifiers.fetched(address(1), &new, at(110));
+        assert_eq!(lacking(&verifiers, 91), 0);
+    }
+
+    #[test]
+    fn memory_is_bounded_and_the_oldest_goes_first() {
+        let mut verifiers = Verifiers::default();
+        for number in 0..2_000 {
+            verifiers.fetched(address(number), &version(&[]), at(number.into()));
+        }
+
+        assert_eq!(verifiers.fetches().count(), MOST);
+        assert!(verifiers.fetches().all(|(_, fetch)| fetch.at >= at(976)));
+    }
+}
