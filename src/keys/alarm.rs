@@ -31,6 +31,8 @@ pub enum AlarmKind {
     Unannounced,
     /// The key whose turn it is has been revoked.
     ActiveRevoked,
+    /// The key whose turn it is has gone from its token.
+    ActiveGone,
     /// A revoked kid that was never known.
     UnknownRevoked,
     /// Nothing is left to publish.
@@ -46,7 +48,7 @@ pub enum AlarmKind {
 }
 
 impl AlarmKind {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Clock,
         Self::UnsafeTiming,
         Self::Look,
@@ -54,6 +56,7 @@ impl AlarmKind {
         Self::TwoInstants,
         Self::Unannounced,
         Self::ActiveRevoked,
+        Self::ActiveGone,
         Self::UnknownRevoked,
         Self::Tombstone,
         Self::NotConverged,
@@ -72,6 +75,7 @@ impl AlarmKind {
             Self::TwoInstants => "two_instants",
             Self::Unannounced => "unannounced",
             Self::ActiveRevoked => "active_revoked",
+            Self::ActiveGone => "active_gone",
             Self::UnknownRevoked => "unknown_revoked",
             Self::Tombstone => "tombstone",
             Self::NotConverged => "not_converged",

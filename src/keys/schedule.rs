@@ -30,6 +30,8 @@ pub struct Member {
     pub appeared: bool,
     /// An operator has said that it must neither sign nor be published.
     pub revoked: bool,
+    /// Its token was read and no longer holds it: it stays published and signs no more.
+    pub gone: bool,
 }
 
 /// When a key was made. Milliseconds, because two keys of one second must not both be the first.
@@ -52,7 +54,7 @@ pub struct Turn<'a> {
     pub kid: &'a Kid,
     /// Life of the token that it may sign; at most what was asked for.
     pub ttl: u64,
-    /// It signs before it was published for the lead: nothing else is left after a revocation.
+    /// It signs before it was published for the lead: nothing else is left.
     pub unannounced: bool,
 }
 
@@ -133,16 +135,14 @@ impl Timetable {
     pub fn new(mut members: Vec<Member>, rules: Rules) -> Self {
         members.sort_by(|a, b| (a.instant, &a.kid).cmp(&(b.instant, &b.kid)));
         let first = members.first().map(|member| member.instant);
-        let oldest = members
+        let of_the_first = members
             .iter()
-            .filter(|member| Some(member.instant) == first)
-            .map(|member| member.created)
-            .min()
-            .flatten();
+            .filter(|member| Some(member.instant) == first);
+        let begin = of_the_first.fold(None, Beginning::with);
         let mut generations: Vec<Generation> = Vec::new();
         for member in members {
-            let of_the_first = Some(member.instant) == first;
-            let entry = Entry::new(member, of_the_first, oldest, &rules);
+            let begin = begin.as_ref().filter(|_| Some(member.instant) == first);
+            let entry = Entry::new(member, begin, &rules);
             match generations.last_mut() {
                 Some(last) if last.instant == entry.member.instant => last.add(entry),
                 _ => generations.push(Generation::of(entry)),
@@ -223,13 +223,15 @@ impl Timetable {
             }
         }
         order.append(&mut last);
-        if self.is_left_without_signer(now) {
-            let prepared = self.prepared(now, ttl).into_iter();
-            let (announced, unannounced) =
-                prepared.partition::<Vec<_>, _>(|turn| !turn.unannounced);
-            order.splice(0..0, announced);
+        let revoked = self.is_left_without_signer(now);
+        if revoked || order.is_empty() {
+            let (announced, unannounced) = self.prepared(now, revoked);
+            order.splice(0..0, announced.into_iter().map(|entry| entry.turn(ttl)));
             if order.is_empty() {
-                order = unannounced;
+                order.extend(unannounced.into_iter().map(|entry| Turn {
+                    unannounced: true,
+                    ..entry.turn(ttl)
+                }));
             }
         }
         order
@@ -237,27 +239,26 @@ impl Timetable {
 
     /// Every key of the active generation that could sign has been revoked.
     pub fn is_left_without_signer(&self, now: UnixSeconds) -> bool {
-        self.active(now)
-            .is_some_and(|active| !active.keys.iter().any(|entry| entry.may_sign(now)))
+        self.active(now).is_some_and(|active| {
+            let mut ripe = active.keys.iter().filter(|entry| entry.ripe <= now);
+            ripe.all(|entry| entry.member.revoked)
+        })
     }
 
-    /// The keys that have not had their turn, by the time of their switch.
-    fn prepared(&self, now: UnixSeconds, ttl: u64) -> Vec<Turn<'_>> {
-        let mut waiting: Vec<(UnixSeconds, &Entry)> = self
-            .generations
-            .iter()
-            .filter(|generation| !generation.is_expired(now))
-            .flat_map(|generation| generation.keys.iter().map(|entry| (entry.ripe, entry)))
-            .filter(|(ripe, entry)| now < *ripe && !entry.member.revoked)
+    /// The keys that have not had their turn, by the time of it: those that were published for the lead, and the others. Without
+    /// a revocation the others are only those whose instant has come: a key that is missing may be back at the next look.
+    fn prepared(&self, now: UnixSeconds, revoked: bool) -> (Vec<&Entry>, Vec<&Entry>) {
+        let published = self.generations.iter().filter(|of| !of.is_expired(now));
+        let mut waiting: Vec<&Entry> = published
+            .flat_map(|generation| &generation.keys)
+            .filter(|entry| now < entry.ripe && !entry.member.revoked && !entry.member.gone)
             .collect();
-        waiting.sort_by_key(|(ripe, entry)| (*ripe, &entry.member.kid));
-        waiting
+        waiting.sort_by_key(|entry| (entry.ripe, &entry.member.kid));
+        let (announced, mut unannounced): (Vec<_>, Vec<_>) = waiting
             .into_iter()
-            .map(|(_, entry)| Turn {
-                unannounced: !entry.published_since_lead(now, &self.rules),
-                ..entry.turn(ttl)
-            })
-            .collect()
+            .partition(|entry| entry.published_since_lead(now, &self.rules));
+        unannounced.retain(|entry| revoked || entry.member.instant <= now);
+        (announced, unannounced)
     }
 
     /// The life that a token may have if it must be dead before `room` ends.
@@ -311,21 +312,42 @@ impl Generation {
     }
 }
 
+/// Of the oldest generation: its oldest key waits for nobody, because nothing was published before it.
+#[derive(Debug, Clone, Copy)]
+struct Beginning {
+    /// Unknown counts as oldest.
+    created: Option<Created>,
+    /// When this replica saw the first of its keys.
+    seen: UnixSeconds,
+}
+
+impl Beginning {
+    fn with(known: Option<Self>, member: &Member) -> Option<Self> {
+        let (created, seen) = (member.created, member.seen);
+        Some(known.map_or(Self { created, seen }, |known| Self {
+            created: known.created.min(created),
+            seen: known.seen.min(seen),
+        }))
+    }
+}
+
 impl Entry {
-    fn new(member: Member, of_the_first: bool, oldest: Option<Created>, rules: &Rules) -> Self {
-        // Nothing was published before the first key of all, so it waits for nobody.
-        let first = of_the_first && (member.created.is_none() || member.created == oldest);
+    /// `begin`: it belongs to the oldest generation.
+    fn new(member: Member, begin: Option<&Beginning>, rules: &Rules) -> Self {
+        let first = begin.is_some_and(|begin| begin.created == member.created);
         let ripe = match member.created {
             Some(created) if !first => created.rounded_up().plus(rules.lead).max(member.instant),
             _ => member.instant,
         };
         // Published here so late that verifiers may not have it when it turns ripe.
         let reached = member.seen.plus(rules.reaches_verifiers());
-        let late = member.appeared && reached > ripe && !rules.unsafe_timing;
+        let late = match begin {
+            Some(begin) => member.seen > begin.seen,
+            None => member.appeared && reached > ripe,
+        };
         let last_resort_until = match member.created {
-            _ if of_the_first => None,
-            None => Some(UnixSeconds::new(u64::MAX)),
-            Some(_) => late.then_some(reached),
+            None if begin.is_none() => Some(UnixSeconds::new(u64::MAX)),
+            _ => (late && !rules.unsafe_timing).then_some(reached),
         };
         Self {
             member,
@@ -335,7 +357,7 @@ impl Entry {
     }
 
     fn may_sign(&self, now: UnixSeconds) -> bool {
-        self.ripe <= now && !self.member.revoked
+        self.ripe <= now && !self.member.revoked && !self.member.gone
     }
 
     fn is_last_resort(&self, now: UnixSeconds) -> bool {

@@ -164,23 +164,32 @@ impl State {
     }
 }
 
+/// Not the key whose turn it is signs.
 fn of_successor(ring: &KeyRing, now: UnixSeconds) -> Vec<Alarm> {
     let table = ring.timetable();
-    if !table.is_left_without_signer(now) {
-        return Vec::new();
-    }
     let order = table.order(now, 0, ring.held());
-    let detail = match order.first() {
-        None => "the key whose turn it is has been revoked, and no other may sign. Make one with `keys generate --now`".to_owned(),
-        Some(turn) => format!("the key whose turn it is has been revoked; {} signs in its place. Make a new key with `keys rotate`", turn.kid),
-    };
-    let mut alarms = vec![Alarm::new(AlarmKind::ActiveRevoked, detail)];
-    if let Some(turn) = order.first().filter(|turn| turn.unannounced) {
-        let detail = format!(
-            "{} signs before it was published for the lead, because nothing else is left: verifiers reject its tokens until they fetch the JWKS again",
-            turn.kid
+    let first = order.first();
+    let revoked = table.is_left_without_signer(now).then(|| {
+        let detail = first.map_or_else(
+            || "the key whose turn it is has been revoked, and no other may sign. Make one with `keys generate --now`".to_owned(),
+            |turn| format!("the key whose turn it is has been revoked; {} signs in its place. Make a new key with `keys rotate`", turn.kid),
         );
-        alarms.push(Alarm::new(AlarmKind::Unannounced, detail));
-    }
-    alarms
+        Alarm::new(AlarmKind::ActiveRevoked, detail)
+    });
+    let unannounced = first.filter(|turn| turn.unannounced).map(|turn| {
+        let detail = format!("{} signs before it was published for the lead, because nothing else is left: verifiers reject its tokens until they fetch the JWKS again", turn.kid);
+        Alarm::new(AlarmKind::Unannounced, detail)
+    });
+    let gone = table.active(now).filter(|active| {
+        let mut ripe = active.keys.iter().filter(|entry| entry.ripe <= now);
+        ripe.all(|entry| entry.member.gone)
+    });
+    let gone = gone.map(|_| {
+        let detail = first.map_or_else(
+            || "the key whose turn it is has gone from its token, and no other may sign. Bring it back, or make one with `keys generate`".to_owned(),
+            |turn| format!("the key whose turn it is has gone from its token; {} signs in its place. Bring it back, or make a new key with `keys rotate`", turn.kid),
+        );
+        Alarm::new(AlarmKind::ActiveGone, detail)
+    });
+    revoked.into_iter().chain(unannounced).chain(gone).collect()
 }
