@@ -199,8 +199,9 @@ impl TokenSigner {
         attempts
     }
 
-    pub(in crate::keys) fn mint_readiness(&self) -> Readiness {
-        let tokens: Vec<Vec<Part>> = self.tokens.iter().map(Unit::parts).collect();
+    pub(in crate::keys) fn mint_readiness(&self, now: UnixSeconds) -> Readiness {
+        let tokens = self.tokens.iter();
+        let tokens: Vec<Vec<Part>> = tokens.map(|unit| unit.parts(&self.board, now)).collect();
         Readiness {
             ready: tokens.iter().any(|parts| parts.iter().all(|part| part.ok)),
             parts: tokens.into_iter().flatten().collect(),
@@ -271,7 +272,16 @@ impl Unit {
         units.iter().any(|unit| self.is(unit))
     }
 
-    fn parts(&self) -> Vec<Part> {
+    fn parts(&self, board: &Board, now: UnixSeconds) -> Vec<Part> {
+        let last = self.shared.last_look();
+        let ago = now.get().saturating_sub(last.get());
+        let look = match (last, board.is_fresh(last, now)) {
+            (UnixSeconds::EVER, _) => Err("its keys were never read".to_owned()),
+            (_, true) => Ok(format!("its keys were read {ago} s ago")),
+            (_, false) => Err(format!(
+                "its keys were read {ago} s ago: too long to know which of them sign"
+            )),
+        };
         let standing = self.shared.standing.lock().clone();
         let signature = match self.shared.since_verified() {
             Some(ago) if !self.shared.is_down() && ago <= FRESH => {
@@ -283,6 +293,7 @@ impl Unit {
         [
             ("token", standing.token),
             ("key", standing.key),
+            ("keys_read", look),
             ("signature", signature),
         ]
         .map(|(name, state)| Part {
