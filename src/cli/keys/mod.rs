@@ -1,30 +1,40 @@
-//! `keys list` and `keys generate`: what is on the token, and a new key on it.
+//! The `keys` commands: what is on the tokens, what happens when, and new keys.
 //!
-//! Each command opens the module for itself, logs in once, and leaves. Tables for people, JSON for machines.
+//! ```text
+//! Preview (each token looked at once) -> Board -> Overview  ->  list, plan
+//!                                          + a new key      ->  generate, rotate
+//! ```
+//!
+//! Each command opens the modules for itself, logs in once a token, and leaves. Which key signs when is the board's to say, never
+//! computed here. Text for people, JSON for machines.
+
+mod activation;
+mod arguments;
+mod generate;
+mod jwks;
+mod list;
+mod naming;
+mod plan;
+mod span;
+mod timeline;
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use serde_json::{Value, json};
-
-use super::key_table::{Row, table};
-use super::opened::Opened;
-use super::preview::{Preview, board_config};
-use super::{GenerateArguments, ListArguments, Outside, failed};
+use super::{Outside, failed};
 use crate::clock::Moment;
-use crate::config::{
-    Config, KeySelector, KeySource, PinSource, Pkcs11Config, TokenConfig, pin_file,
-};
-use crate::keys::label::{Instant, LabelTooLong};
+use crate::config::{Config, KeySource, PinSource, pin_file};
+use crate::keys::Board;
+use crate::keys::label::LabelTooLong;
 use crate::keys::lists::ListsError;
-use crate::keys::memory::Memory;
-use crate::keys::pkcs11::discovery::FoundKey;
-use crate::keys::pkcs11::generate::{self, NewKey};
 use crate::keys::pkcs11::module::LoadError;
 use crate::keys::pkcs11::token::TokenFault;
-use crate::keys::{Board, Signer};
 use crate::state_dir::StateDirError;
+
+pub use activation::TooSoon;
+pub use arguments::KeysCommand;
+pub use generate::MadeSoFar;
+pub(in crate::cli) use jwks::run as jwks;
 
 /// Why a command did nothing, or not all of it.
 #[derive(Debug, thiserror::Error)]
@@ -47,10 +57,8 @@ pub enum KeysError {
         "the token {token} wants a login before a key can be made. Give --pin-file or set MACP_AUTH_PKCS11_PIN_FILE"
     )]
     NoPin { token: String },
-    #[error(
-        "a key is there already: {labels}. Say with --activate-at (2026-12-01T12:00:00Z) from when on the new one signs; leave verifiers 15 minutes to fetch it"
-    )]
-    KeyExists { labels: String },
+    #[error(transparent)]
+    TooSoon(#[from] Box<TooSoon>),
     #[error(
         "MACP_AUTH_PKCS11_URI names one key by object or id; keys are generated under a label prefix. Leave object and id out of the URI and set MACP_AUTH_PKCS11_KEY_LABEL"
     )]
@@ -59,46 +67,64 @@ pub enum KeysError {
     Label(#[from] LabelTooLong),
     #[error("the system clock shows an instant that no label can carry. Set it right")]
     Clock,
+    #[error(
+        "the system clock shows a time before one that this service has written down, so what the keys are doing now is not known. Set it right"
+    )]
+    ClockInDoubt,
+    #[error("the system gives no random bytes for a CKA_ID")]
+    NoRandom,
     #[error("the key was made ({label}) but the service will not use it: {reason}")]
     NotUsable { label: String, reason: String },
-    #[error(
-        "{made}not on every token: {error}. Make the missing key with --activate-at and the same instant, with a URI of that token alone"
-    )]
-    Partly { made: String, error: Box<Self> },
+    #[error("not on every token. On {token}: {error}. {made}")]
+    Partly {
+        token: String,
+        error: Box<Self>,
+        made: MadeSoFar,
+    },
     #[error(transparent)]
     State(#[from] StateDirError),
     #[error(transparent)]
     Lists(#[from] ListsError),
     #[error("the system gives no thread: {0}")]
     Thread(std::io::Error),
-    #[error("no key to publish on the token. Make one with `keys generate --alg RS256`")]
+    #[error("no key to publish on the token. Make one with `keys generate`")]
     NoKey,
 }
 
-/// `keys list`.
-pub fn list(outside: &mut Outside<'_>, arguments: &ListArguments) -> ExitCode {
-    let Some(config) = configured(outside, None) else {
-        return failed();
-    };
-    let answer = listed(&config, arguments.json, Moment::now());
-    outside.answer(answer)
+/// Runs one of them.
+pub(super) fn run(outside: &mut Outside<'_>, command: &KeysCommand) -> ExitCode {
+    let now = Moment::now();
+    match command {
+        KeysCommand::List(asked) => with(outside, None, |config, _| {
+            list::answer(&config, asked.json, now)
+        }),
+        KeysCommand::Plan(asked) => with(outside, None, |config, columns| {
+            plan::answer(&config, asked.json, columns, now)
+        }),
+        KeysCommand::Generate(asked) => {
+            with(outside, asked.make.pin_file.as_deref(), |config, _| {
+                generate::answer(&config, &asked.make, asked.activation, now)
+            })
+        }
+        KeysCommand::Rotate(asked) => with(
+            outside,
+            asked.make.pin_file.as_deref(),
+            |config, columns| generate::rotated(&config, &asked.make, columns, now),
+        ),
+    }
 }
 
-/// `keys generate`.
-pub fn generate(outside: &mut Outside<'_>, arguments: &GenerateArguments) -> ExitCode {
-    let Some(config) = configured(outside, arguments.pin_file.as_deref()) else {
+/// The answer of a command that needs the configuration and may draw in so many columns.
+fn with(
+    outside: &mut Outside<'_>,
+    pin_file: Option<&Path>,
+    command: impl FnOnce(Config, usize) -> Result<String, KeysError>,
+) -> ExitCode {
+    let Some(config) = configured(outside, pin_file) else {
         return failed();
     };
-    let answer = generated(&config, arguments, Moment::now());
-    outside.answer(answer)
-}
-
-/// `jwks`: the set as the service would publish it, for verifiers that take it inline.
-pub fn jwks(outside: &mut Outside<'_>) -> ExitCode {
-    let Some(config) = configured(outside, None) else {
-        return failed();
-    };
-    let answer = published(config, Moment::now());
+    let columns = columns(outside);
+    let answer = command(config, columns);
     outside.answer(answer)
 }
 
@@ -118,155 +144,17 @@ fn configured(outside: &mut Outside<'_>, pin_file: Option<&Path>) -> Option<Conf
     Some(config)
 }
 
-fn listed(config: &Config, as_json: bool, now: Moment) -> Result<String, KeysError> {
-    let preview = Preview::of(config, now)?;
-    let overview = preview.board.overview(now);
-    let tokens: Vec<&str> = preview
-        .tokens
-        .iter()
-        .map(|token| token.label.as_str())
-        .collect();
-    let mut rows: Vec<Row> = preview
-        .tokens
-        .iter()
-        .flat_map(|token| {
-            token
-                .reports
-                .iter()
-                .map(move |report| (&token.label, report))
-        })
-        .map(|(label, report)| Row::new(label, report, &overview))
-        .collect();
-    rows.sort_by_key(|row| std::cmp::Reverse(row.report.active_from));
-    if as_json {
-        let keys: Vec<Value> = rows.iter().map(Row::json).collect();
-        return Ok(format!("{}\n", json!({ "tokens": tokens, "keys": keys })));
+/// As wide as the terminal says that it is.
+fn columns(outside: &Outside<'_>) -> usize {
+    let said = outside.environment.value("COLUMNS");
+    let said = said.and_then(|text| text.to_str()?.parse().ok());
+    said.unwrap_or(80)
+}
+
+/// Nothing may be decided by a clock that is wrong.
+fn believe_the_clock(board: &Board, now: Moment) -> Result<(), KeysError> {
+    if board.may_sign(now) {
+        return Ok(());
     }
-    Ok(table(&tokens, &rows))
-}
-
-/// One key on each token, all active from the same instant.
-fn generated(config: &Config, asked: &GenerateArguments, now: Moment) -> Result<String, KeysError> {
-    let preview = Preview::of(config, now)?;
-    let config = pkcs11(&config.source)?;
-    let labels: Vec<String> = preview
-        .tokens
-        .iter()
-        .flat_map(|token| {
-            token
-                .reports
-                .iter()
-                .map(|report| format!("{:?}", report.label))
-        })
-        .collect();
-    let activate_at = match asked.activate_at {
-        Some(at) => at,
-        None if labels.is_empty() => Instant::at(now.wall).ok_or(KeysError::Clock)?,
-        None => {
-            let labels = labels.join(", ");
-            return Err(KeysError::KeyExists { labels });
-        }
-    };
-    let mut text = String::new();
-    for token in &config.tokens {
-        let made = generate_on(config, token, asked, activate_at);
-        // What was made before is told all the same: it is on its token.
-        text.push_str(&made.map_err(|error| KeysError::Partly {
-            made: text.clone(),
-            error: Box::new(error),
-        })?);
-    }
-    Ok(text)
-}
-
-fn generate_on(
-    config: &Pkcs11Config,
-    on: &TokenConfig,
-    asked: &GenerateArguments,
-    activate_at: Instant,
-) -> Result<String, KeysError> {
-    let KeySelector::Prefix(prefix) = &on.keys else {
-        return Err(KeysError::FixedKey);
-    };
-    let opened = Opened::new(config, on)?;
-    if !opened.token.logged_in() && opened.token.info().login_required {
-        let token = opened.token.label().to_owned();
-        return Err(KeysError::NoPin { token });
-    }
-    let new = NewKey {
-        algorithm: asked.algorithm,
-        label: prefix.write(activate_at)?,
-        id: creation_id(),
-    };
-    generate::generate(&opened.token, &new)?;
-    let key = opened.read_back(config, &new)?;
-    Ok(describe_new(&opened, &new, activate_at, &key, asked.json))
-}
-
-fn describe_new(
-    session: &Opened,
-    new: &NewKey,
-    activate_at: Instant,
-    key: &FoundKey,
-    as_json: bool,
-) -> String {
-    let jwk = key.published.jwk();
-    let (id, from) = (hex::encode(&new.id), activate_at.seconds().rfc3339());
-    let mechanism = key.handle.mechanism.name();
-    if as_json {
-        let public = json!({
-            "kid": jwk.kid().as_str(),
-            "label": new.label,
-            "id": id,
-            "token": session.token.label(),
-            "mechanism": mechanism,
-            "active_from": from,
-            "jwk": jwk,
-        });
-        return format!("{public}\n");
-    }
-    format!(
-        "kid:         {}\nalgorithm:   {}\nlabel:       {}\nCKA_ID:      {id}\nsigns from:  {from}\n\
-         self-test:   a signature by {mechanism} verified\npublic JWK:  {}\n",
-        jwk.kid(),
-        new.algorithm,
-        new.label,
-        json!(jwk),
-    )
-}
-
-fn published(config: Config, now: Moment) -> Result<String, KeysError> {
-    let signer;
-    let preview;
-    let board = match config.source {
-        KeySource::Ephemeral(_) => return Err(KeysError::Ephemeral),
-        KeySource::Env(_) => {
-            let board_config = board_config(&config, None);
-            let board = Arc::new(Board::open(board_config, Memory::empty(now.wall), now)?);
-            if let KeySource::Env(key) = config.source {
-                signer = Signer::local(*key, Arc::clone(&board), now).map_err(KeysError::Thread)?;
-                drop(signer);
-            }
-            board
-        }
-        KeySource::Pkcs11(_) => {
-            preview = Preview::of(&config, now)?;
-            Arc::new(preview.board)
-        }
-    };
-    let ring = board.ring();
-    let document = ring.document().ok_or(KeysError::NoKey)?;
-    Ok(format!("{}\n", String::from_utf8_lossy(&document.body)))
-}
-
-fn pkcs11(source: &KeySource) -> Result<&Pkcs11Config, KeysError> {
-    match source {
-        KeySource::Pkcs11(config) => Ok(config),
-        KeySource::Ephemeral(_) | KeySource::Env(_) => Err(KeysError::NoToken),
-    }
-}
-
-/// A UUIDv7 of this very moment: it carries the creation time to every replica.
-fn creation_id() -> Vec<u8> {
-    uuid::Uuid::now_v7().into_bytes().to_vec()
+    Err(KeysError::ClockInDoubt)
 }
