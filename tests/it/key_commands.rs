@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use crate::harness::faults::FaultyHsm;
-use crate::harness::service::Refusal;
+use crate::harness::service::{PATIENCE, Refusal};
 use crate::harness::softhsm::PIN;
-use crate::harness::{KeyPair, Launch, SoftHsm, rsa_pkcs8};
+use crate::harness::{KeyPair, Launch, SoftHsm, rsa_pkcs8, until};
 
 /// Tokens `one` and `two` of one SoftHSM2.
 struct Two(SoftHsm);
@@ -398,6 +398,152 @@ fn the_lines_for_the_schedule_file_are_printed_and_are_what_it_takes() {
     let kid = states(&list)[0].0.clone();
     assert!(made.contains(&kid), "{made}");
     assert_eq!(list["signing"], kid.as_str());
+}
+
+/// A rehearsal in which a key expires seconds after its successor was made.
+fn hurried(launch: Launch) -> Launch {
+    launch
+        .set("MACP_AUTH_ROTATION_UNSAFE", "1")
+        .set("MACP_AUTH_KEY_LEAD_SECONDS", "1")
+        .set("MACP_AUTH_KEY_RETAIN_SECONDS", "1")
+}
+
+/// The kids of an expired key and of its successor, which have come to that as the clock went on.
+fn expired_and_active(launch: &dyn Fn() -> Launch) -> (Vec<String>, Vec<String>) {
+    let kids = |made: &str| -> Vec<String> {
+        let made = json(made);
+        let keys = made["keys"].as_array().unwrap().iter();
+        keys.map(|key| key["kid"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let first = ["generate", "--alg", "ES256", "--json"];
+    let past = ["--activate-at", "2025-01-01T00:00:00Z"];
+    let old = kids(&keys(launch(), &[&first[..], &past].concat()));
+    let new = kids(&keys(launch(), &["generate", "--now", "--json"]));
+    until("the old keys to expire", PATIENCE, || {
+        let states = states(&listed(launch()));
+        let expired = |kid: &String| states.contains(&(kid.clone(), "EXPIRED".to_owned()));
+        old.iter().all(expired).then_some(())
+    });
+    (old, new)
+}
+
+#[test]
+fn prune_destroys_what_has_expired_and_only_if_it_is_told_so() {
+    let hsm = SoftHsm::new();
+    let launch = || hurried(hsm.launch());
+    let (old, new) = expired_and_active(&launch);
+
+    for rehearsal in [&["prune"][..], &["prune", "--dry-run"]] {
+        let said = keys(launch(), rehearsal);
+        assert!(said.contains(&old[0]) && !said.contains(&new[0]), "{said}");
+        assert!(said.contains("nothing was destroyed"), "{said}");
+        assert_eq!(states(&listed(launch())).len(), 2);
+    }
+    assert_eq!(
+        try_keys(launch(), &["prune", "--yes", "--dry-run"]).code,
+        Some(2)
+    );
+    let objects = hsm.objects();
+    assert_eq!(
+        objects.matches("Private Key Object").count(),
+        2,
+        "{objects}"
+    );
+
+    let said = json(&keys(launch(), &["prune", "--yes", "--json"]));
+    assert_eq!(said["keys"][0]["kid"], old[0].as_str());
+    assert_eq!(said["keys"][0]["destroyed"], true);
+    assert_eq!(
+        states(&listed(launch())),
+        [(new[0].clone(), "ACTIVE".to_owned())]
+    );
+    let objects = hsm.objects();
+    assert_eq!(
+        objects.matches("Private Key Object").count(),
+        1,
+        "{objects}"
+    );
+    assert_eq!(objects.matches("Public Key Object").count(), 1, "{objects}");
+    assert!(keys(launch(), &["prune", "--yes"]).contains("no key to destroy"));
+    launch().start().mint(r#"{"sender":"a"}"#);
+}
+
+#[test]
+fn prune_leaves_what_is_retired_prepared_of_the_other_algorithm_or_of_others() {
+    let hsm = SoftHsm::with_key("ES256");
+    hsm.generate(&["--activate-in", "1h"]);
+    for (label, id) in [("foreign", "f1"), ("macp-jwt2", "f2")] {
+        hsm.make(&KeyPair {
+            label,
+            id,
+            ..KeyPair::EC
+        });
+    }
+    hsm.make(&KeyPair {
+        label: "macp-jwt-20240101T000000Z",
+        id: "f3",
+        ..KeyPair::RSA
+    });
+    let before = hsm.objects();
+    let launch = || hsm.launch().set("MACP_AUTH_SIGNING_ALG", "ES256");
+
+    let said = keys(launch(), &["prune", "--yes"]);
+    assert!(said.contains("no key to destroy"), "{said}");
+    assert_eq!(hsm.objects(), before);
+}
+
+#[test]
+fn prune_keeps_a_key_whose_successor_may_be_new_to_others() {
+    let hsm = SoftHsm::new();
+    for (year, id) in [("2024", "01"), ("2025", "02")] {
+        hsm.make(&KeyPair {
+            label: &format!("macp-jwt-{year}0101T000000Z"),
+            id,
+            ..KeyPair::EC
+        });
+    }
+    let states = states(&listed(hsm.launch()));
+    assert_eq!(states[1].1, "EXPIRED", "{states:?}");
+
+    let said = keys(hsm.launch(), &["prune", "--yes"]);
+    assert!(said.contains("no key to destroy"), "{said}");
+    assert!(said.contains(&format!("kept: {}", states[1].0)), "{said}");
+    assert_eq!(hsm.objects().matches("Private Key Object").count(), 2);
+}
+
+#[test]
+fn prune_destroys_nothing_while_a_token_lacks_the_active_key_or_cannot_be_read() {
+    let two = Two::new();
+    let launch = || hurried(two.launch());
+    let (old, new) = expired_and_active(&launch);
+    let id_of = |kid: &str| {
+        let list = listed(launch());
+        let mut keys = list["keys"].as_array().unwrap().iter();
+        let found = keys.find(|key| key["kid"] == kid).unwrap();
+        found["id"].as_str().unwrap().to_owned()
+    };
+    two.0.delete_on("two", "privkey", &id_of(&new[1]));
+    let refused = try_keys(launch(), &["prune", "--yes"]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(
+        refused.stderr.contains("two holds no active key"),
+        "{refused:?}"
+    );
+    assert_eq!(states(&listed(launch())).len(), 3);
+
+    let unreadable = hurried(two.launch_on(&["one", "nowhere"]));
+    let refused = try_keys(unreadable, &["prune", "--yes"]);
+    assert!(refused.stderr.contains("nowhere"), "{refused:?}");
+    assert_eq!(states(&listed(launch())).len(), 3);
+
+    keys(launch(), &["generate", "--now"]);
+    until("the new key to sign", PATIENCE, || {
+        let pruned = try_keys(launch(), &["prune", "--yes"]);
+        (pruned.code == Some(0) && pruned.stdout.contains(&old[0])).then_some(())
+    });
+    let left = states(&listed(launch()));
+    assert!(left.iter().all(|(kid, _)| !old.contains(kid)), "{left:?}");
 }
 
 #[test]

@@ -21,6 +21,9 @@ pub enum KeysCommand {
     Generate(GenerateArguments),
     /// Make a key that signs as soon as that is safe, and show the plan
     Rotate(RotateArguments),
+    /// Show which keys nobody needs any more; with --yes, destroy them
+    #[command(after_help = PRUNE_HELP)]
+    Prune(PruneArguments),
 }
 
 const GENERATE_HELP: &str = "\
@@ -30,6 +33,10 @@ without a time it signs after the lead and 60 s. Several tokens get a key of the
   keys generate                        the algorithm of the present key, after the lead
   keys generate --alg ES256 --activate-in 2h
   keys generate --now                  present instant: it still waits for the lead while another key may sign";
+
+const PRUNE_HELP: &str = "\
+Only EXPIRED keys are destroyed, with their public halves: those that no instance publishes any more. Never the active key, the last
+one, or one of the algorithm that does not sign; and nothing where a token cannot be read or holds no active key.";
 
 /// Arguments of `keys list`.
 #[derive(Debug, Args)]
@@ -93,4 +100,21 @@ pub struct ActivationArguments {
 pub struct RotateArguments {
     #[command(flatten)]
     pub make: MakeArguments,
+}
+
+/// Arguments of `keys prune`.
+#[derive(Debug, Args)]
+pub struct PruneArguments {
+    /// Destroy them, for good
+    #[arg(long, conflicts_with = "dry_run")]
+    pub yes: bool,
+    /// Say what would be destroyed, and destroy nothing (as without --yes)
+    #[arg(long)]
+    pub dry_run: bool,
+    /// A PIN that may destroy, instead of the configured one
+    #[arg(long, value_name = "PATH")]
+    pub pin_file: Option<PathBuf>,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
 }

@@ -15,6 +15,7 @@ mod jwks;
 mod list;
 mod naming;
 mod plan;
+mod prune;
 mod span;
 mod timeline;
 
@@ -24,6 +25,7 @@ use std::process::ExitCode;
 use super::{Outside, failed};
 use crate::clock::Moment;
 use crate::config::{Config, KeySource, PinSource, pin_file};
+use crate::jose::Kid;
 use crate::keys::Board;
 use crate::keys::label::LabelTooLong;
 use crate::keys::lists::ListsError;
@@ -35,6 +37,7 @@ pub use activation::TooSoon;
 pub use arguments::KeysCommand;
 pub use generate::MadeSoFar;
 pub(in crate::cli) use jwks::run as jwks;
+pub use prune::DestroyedSoFar;
 
 /// Why a command did nothing, or not all of it.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +84,22 @@ pub enum KeysError {
         error: Box<Self>,
         made: MadeSoFar,
     },
+    #[error(
+        "the token {token} holds no active key, so nothing is destroyed anywhere: what has expired may be all that it has. See `keys list`, and make the key with `keys generate`"
+    )]
+    ActiveMissing { token: String },
+    #[error("{kid} is not where it was a moment ago. Look at `keys list`, and run this again")]
+    Moved { kid: Kid },
+    #[error(
+        "the token says that it has destroyed {kid}, and still shows it. Use the tool of your HSM"
+    )]
+    StillThere { kid: Kid },
+    #[error("on {token}: {error}. {done}")]
+    PrunedPartly {
+        token: String,
+        error: Box<Self>,
+        done: DestroyedSoFar,
+    },
     #[error(transparent)]
     State(#[from] StateDirError),
     #[error(transparent)]
@@ -111,6 +130,9 @@ pub(super) fn run(outside: &mut Outside<'_>, command: &KeysCommand) -> ExitCode 
             asked.make.pin_file.as_deref(),
             |config, columns| generate::rotated(&config, &asked.make, columns, now),
         ),
+        KeysCommand::Prune(asked) => with(outside, asked.pin_file.as_deref(), |config, _| {
+            prune::answer(&config, asked, now)
+        }),
     }
 }
 
