@@ -3,10 +3,10 @@
 //! Beside main.rs the only part that speaks to the outside, and even here it comes in as a value ([`Outside`]).
 //! Answers go to stdout, everything else to stderr; a reader that went away is no panic.
 
+mod columns;
 mod config;
 mod doctor;
 mod healthcheck;
-mod key_table;
 pub mod keys;
 mod opened;
 mod preview;
@@ -15,15 +15,12 @@ pub mod serve;
 use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand};
 
+use self::keys::KeysCommand;
 use crate::config::{Environment, Parsed, Report, parse, pin_file};
-use crate::jose::Algorithm;
-use crate::keys::label::Instant;
 use crate::process::close_memory;
 
 const DOCTOR_EXIT_CODES: &str = "\
@@ -73,7 +70,7 @@ struct CommandLine {
 enum Command {
     /// Run the service (without a command, too)
     Serve,
-    /// The signing keys on the token: `keys list`, `keys generate`
+    /// The signing keys on the tokens: show, plan, make, retire
     Keys {
         #[command(subcommand)]
         command: KeysCommand,
@@ -90,39 +87,6 @@ enum Command {
     Doctor(DoctorArguments),
     /// Show every variable with its default and current value, then all problems; secrets are hidden
     Config(ConfigArguments),
-}
-
-#[derive(Debug, Subcommand)]
-enum KeysCommand {
-    /// Show the keys under the label prefix
-    List(ListArguments),
-    /// Make a key on the token
-    Generate(GenerateArguments),
-}
-
-/// Arguments of `keys list`.
-#[derive(Debug, Args)]
-pub struct ListArguments {
-    /// Print JSON instead of a table
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// Arguments of `keys generate`.
-#[derive(Debug, Args)]
-pub struct GenerateArguments {
-    /// RS256 makes an RSA key, ES256 one on P-256
-    #[arg(long = "alg", value_parser = PossibleValuesParser::new(["RS256", "ES256"]).try_map(|name| name.parse::<Algorithm>()))]
-    pub algorithm: Algorithm,
-    /// From when the key signs: 2026-12-01T12:00:00Z or 20261201T120000Z; needed unless it is the first key
-    #[arg(long, value_name = "TIME", value_parser = Instant::from_text)]
-    pub activate_at: Option<Instant>,
-    /// A PIN that may generate, instead of the configured one
-    #[arg(long, value_name = "PATH")]
-    pub pin_file: Option<PathBuf>,
-    /// Print JSON instead of a table
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// Arguments of `doctor`.
@@ -161,10 +125,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, outside: &mut Outside<
     };
     match command {
         Command::Serve => serve::run(outside),
-        Command::Keys { command } => match command {
-            KeysCommand::List(arguments) => keys::list(outside, &arguments),
-            KeysCommand::Generate(arguments) => keys::generate(outside, &arguments),
-        },
+        Command::Keys { command } => keys::run(outside, &command),
         Command::Jwks => keys::jwks(outside),
         Command::Healthcheck { url } => healthcheck::run(outside, url.as_deref()),
         Command::Doctor(arguments) => doctor::run(outside, &arguments),

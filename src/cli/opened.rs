@@ -8,7 +8,7 @@ use crate::config::{
 };
 use crate::keys::lists::KeySchedule;
 use crate::keys::pkcs11::discovery::{self, FoundKey, KeyReport, Search};
-use crate::keys::pkcs11::generate::NewKey;
+use crate::keys::pkcs11::generate::KeyNaming;
 use crate::keys::pkcs11::module::Module;
 use crate::keys::pkcs11::pin_guard::PinGuard;
 use crate::keys::pkcs11::token::{Token, TokenFault};
@@ -46,23 +46,26 @@ impl Opened {
         find_keys(&self.token, config, keys, self.pin.as_ref(), schedule)
     }
 
-    /// The key just made, judged and proved like any other.
+    /// The key just made, judged and proved like any other; and what the policy lets pass.
     pub(super) fn read_back(
         &self,
         config: &Pkcs11Config,
-        new: &NewKey,
-    ) -> Result<FoundKey, KeysError> {
+        made: &KeyNaming,
+    ) -> Result<(FoundKey, Vec<String>), KeysError> {
         let only_this = KeySelector::Fixed {
-            label: Some(new.label.clone()),
-            id: Some(new.id.clone()),
+            label: Some(made.label.clone()),
+            id: Some(made.id.clone()),
         };
-        let made = self.reports(config, &only_this, None)?.into_iter().next();
-        let outcome = made.map_or_else(
+        let found = self.reports(config, &only_this, None)?.into_iter().next();
+        let outcome = found.map_or_else(
             || Err("it cannot be found again".to_owned()),
-            |report| report.outcome.map_err(|refusal| refusal.to_string()),
+            |report| {
+                let key = report.outcome.map_err(|refusal| refusal.to_string())?;
+                Ok((key, report.warnings))
+            },
         );
         outcome.map_err(|reason| KeysError::NotUsable {
-            label: new.label.clone(),
+            label: made.label.clone(),
             reason,
         })
     }

@@ -6,9 +6,9 @@ use super::keys::KeysError;
 use super::opened::{Opened, state_directory};
 use crate::clock::Moment;
 use crate::config::{Config, KeySource, Pkcs11Config};
-use crate::jose::Algorithm;
+use crate::jose::{Algorithm, Kid};
 use crate::keys::lists::ListFiles;
-use crate::keys::memory::{Found, Memory};
+use crate::keys::memory::{Found, Memory, TokenName};
 use crate::keys::pkcs11::discovery::KeyReport;
 use crate::keys::{Board, BoardConfig, saved};
 use crate::state_dir::StateDir;
@@ -21,8 +21,11 @@ pub(super) struct Preview {
 
 /// One token.
 pub(super) struct PreviewedToken {
+    pub(super) name: TokenName,
     /// As it names itself.
     pub(super) label: String,
+    /// Nobody is logged in, and it wants that.
+    pub(super) wants_login: bool,
     pub(super) reports: Vec<KeyReport>,
 }
 
@@ -54,30 +57,80 @@ pub(super) fn board_config(config: &Config, directory: Option<StateDir>) -> Boar
 impl Preview {
     /// Looks at each token, one after the other: they may share a module.
     pub(super) fn of(config: &Config, now: Moment) -> Result<Self, KeysError> {
-        let KeySource::Pkcs11(pkcs11) = &config.source else {
-            return Err(KeysError::NoToken);
-        };
+        let pkcs11 = pkcs11(&config.source)?;
         let memory = remembered(pkcs11, now)?;
         let board = Board::open(board_config(config, None), memory, now)?;
-        let skew = config.rotation.rules.skew;
         let mut tokens = Vec::new();
         for on in &pkcs11.tokens {
             let opened = Opened::new(pkcs11, on)?;
-            let reports = opened.reports(pkcs11, &on.keys, board.schedule().as_deref())?;
-            let found: Vec<Found> = reports
-                .iter()
-                .filter_map(|report| report.found(now.wall, skew))
-                .collect();
-            let refused = reports.iter().filter(|report| report.outcome.is_err());
-            let refused = refused.map(KeyReport::line).collect();
-            board.looked(&on.name(), &found, refused, now);
             tokens.push(PreviewedToken {
+                name: on.name(),
                 label: opened.token.label().to_owned(),
-                reports,
+                wants_login: !opened.token.logged_in() && opened.token.info().login_required,
+                reports: opened.reports(pkcs11, &on.keys, board.schedule().as_deref())?,
             });
         }
+        let preview = Self { board, tokens };
+        preview.show_to(&preview.board, now);
+        Ok(preview)
+    }
+
+    /// What would be, if this key were revoked, too.
+    #[expect(dead_code, reason = "until `keys revoke-bound` asks")]
+    pub(super) fn without(
+        &self,
+        config: &Config,
+        kid: &Kid,
+        now: Moment,
+    ) -> Result<Board, KeysError> {
+        let memory = remembered(pkcs11(&config.source)?, now)?;
+        let mut revoking = board_config(config, None);
+        revoking.files.revoked.insert(kid.clone());
+        let board = Board::open(revoking, memory, now)?;
+        self.show_to(&board, now);
+        Ok(board)
+    }
+
+    /// The board with one key more on a token.
+    pub(super) fn add(&self, on: &TokenName, new: Found, now: Moment) {
+        let tokens = self.tokens.iter().filter(|token| token.name == *on);
+        for token in tokens {
+            let mut found = token.found(&self.board, now);
+            found.push(new.clone());
+            self.board.looked(on, &found, token.refused(), now);
+        }
+        self.board.tick(now);
+    }
+
+    fn show_to(&self, board: &Board, now: Moment) {
+        for token in &self.tokens {
+            let found = token.found(board, now);
+            board.looked(&token.name, &found, token.refused(), now);
+        }
         board.tick(now);
-        Ok(Self { board, tokens })
+    }
+}
+
+impl PreviewedToken {
+    fn found(&self, board: &Board, now: Moment) -> Vec<Found> {
+        let skew = board.rules().skew;
+        let found = self.reports.iter();
+        found
+            .filter_map(|report| report.found(now.wall, skew))
+            .collect()
+    }
+
+    fn refused(&self) -> Vec<String> {
+        let refused = self.reports.iter().filter(|report| report.outcome.is_err());
+        refused.map(KeyReport::line).collect()
+    }
+}
+
+/// The tokens of the configuration.
+pub(super) fn pkcs11(source: &KeySource) -> Result<&Pkcs11Config, KeysError> {
+    match source {
+        KeySource::Pkcs11(config) => Ok(config),
+        KeySource::Ephemeral(_) | KeySource::Env(_) => Err(KeysError::NoToken),
     }
 }
 

@@ -45,7 +45,13 @@ fn help_and_version_are_answers_and_a_wrong_line_is_not() {
         (&["keys"], 2, false),
         (&["mint"], 2, false),
         (&["config", "--json", "--markdown"], 2, false),
-        (&["keys", "generate"], 2, false),
+        (&["keys", "generate", "--activate-in", "5"], 2, false),
+        (
+            &["keys", "generate", "--now", "--activate-in", "5m"],
+            2,
+            false,
+        ),
+        (&["keys", "rotate", "--now"], 2, false),
         (&["keys", "generate", "--alg", "HS256"], 2, false),
         (
             &[

@@ -86,13 +86,24 @@ impl LabelPrefix {
     /// # Errors
     /// [`LabelTooLong`] above 32 characters.
     pub fn write(&self, at: Instant) -> Result<String, LabelTooLong> {
-        let label = format!("{}-{at}", self.as_str());
-        let length = label.chars().count();
-        if length > LONGEST_LABEL {
-            return Err(LabelTooLong { label, length });
-        }
-        Ok(label)
+        short_enough(format!("{self}-{at}"))
     }
+
+    /// The same without separator, for HSMs that take letters and digits alone.
+    ///
+    /// # Errors
+    /// [`LabelTooLong`] above 32 characters.
+    pub fn write_close(&self, at: Instant) -> Result<String, LabelTooLong> {
+        short_enough(format!("{self}{at}"))
+    }
+}
+
+fn short_enough(label: String) -> Result<String, LabelTooLong> {
+    let length = label.chars().count();
+    if length > LONGEST_LABEL {
+        return Err(LabelTooLong { label, length });
+    }
+    Ok(label)
 }
 
 impl fmt::Display for LabelPrefix {
@@ -265,8 +276,9 @@ mod tests {
             let prefix = LabelPrefix::new(&prefix).unwrap();
             let at = Instant::at(UnixSeconds::new(seconds)).unwrap();
 
-            let label = prefix.write(at).unwrap();
-            prop_assert_eq!(prefix.read(&label), LabelMatch::ActiveFrom(at.seconds()));
+            for label in [prefix.write(at).unwrap(), prefix.write_close(at).unwrap()] {
+                prop_assert_eq!(prefix.read(&label), LabelMatch::ActiveFrom(at.seconds()));
+            }
             prop_assert_eq!(Instant::from_text(&at.to_string()).unwrap(), at);
         }
 

@@ -122,7 +122,8 @@ impl Memory {
             let known = known.or_insert_with(|| Known {
                 key: Arc::clone(&found.key),
                 instant: found.instant,
-                created: read_before.then_some(Created::at(now)),
+                // Its own word counts: this clock's whole second may lie before it, and before keys that are older.
+                created: found.created.or(read_before.then_some(Created::at(now))),
                 seen: now,
                 appeared: read_before,
                 on: BTreeMap::new(),
@@ -276,6 +277,21 @@ mod tests {
         assert_eq!(created(&old), None);
         assert_eq!(created(&new), Some(Created::at(at(20))));
         assert_eq!(created(&elsewhere), None);
+    }
+
+    #[test]
+    fn a_key_that_says_when_it_was_made_is_believed_to_the_millisecond() {
+        let one = key();
+        let made = Created::from_millis(20_400);
+        let says = Found {
+            created: Some(made),
+            ..found(&one, 5)
+        };
+        let mut memory = Memory::empty(at(0));
+        memory.look(&token("a"), &[], at(10));
+        memory.look(&token("a"), &[says], at(20));
+
+        assert_eq!(memory.key(one.kid()).unwrap().created, Some(made));
     }
 
     #[test]

@@ -28,6 +28,7 @@ mod doctor;
 mod faults_codes;
 mod faults_p11kit;
 mod faults_token;
+mod key_commands;
 mod layout;
 mod looks;
 mod losing;

@@ -160,22 +160,8 @@ fn private_objects(
             Err(failure) if failure.class() == Class::Key => continue,
             Err(failure) => return Err(view.fault(failure)),
         };
-        let label = attributes
-            .find(|attribute| match attribute {
-                Attribute::Label(text) => Some(
-                    String::from_utf8_lossy(text)
-                        .trim_end_matches([' ', '\0'])
-                        .to_owned(),
-                ),
-                _ => None,
-            })
-            .unwrap_or_default();
-        let id = attributes
-            .find(|attribute| match attribute {
-                Attribute::Id(id) => Some(id.clone()),
-                _ => None,
-            })
-            .unwrap_or_default();
+        let label = attributes.label().unwrap_or_default();
+        let id = attributes.id().unwrap_or_default();
         *by_id.entry(id.clone()).or_default() += 1;
         let timing = match search.schedule {
             Some(schedule) => scheduled(schedule, &id),

@@ -2,24 +2,43 @@
 //!
 //! Private: TOKEN, PRIVATE, SENSITIVE, SIGN true; EXTRACTABLE, DECRYPT, UNWRAP, DERIVE false; the mechanisms that sign
 //! JOSE allowed alone. Public: TOKEN, PRIVATE, VERIFY true, MODIFIABLE false, so that nobody sees or relabels it without
-//! the PIN. A token that refuses a form gets the next simpler one; what was made is then read back and judged.
+//! the PIN. A token that refuses a form gets the next simpler one, then another name; what was made is read back and judged.
 
+use cryptoki::error::RvError;
 use cryptoki::mechanism::{Mechanism, MechanismType};
-use cryptoki::object::Attribute;
+use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
 use cryptoki::session::Session;
 
 use super::ckr::{Class, Failure};
-use super::public::P256_OID;
+use super::public::{Attributes, P256_OID};
 use super::token::{Token, TokenFault};
 use crate::jose::Algorithm;
 
-/// What the new pair is called.
+/// What to make, and what it may be called.
 #[derive(Debug, Clone)]
 pub struct NewKey {
     pub algorithm: Algorithm,
+    /// In the order in which they are tried.
+    pub names: Vec<KeyNaming>,
+}
+
+/// What a pair is called on the token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyNaming {
     pub label: String,
     /// CKA_ID.
     pub id: Vec<u8>,
+}
+
+/// A pair that was made.
+#[derive(Debug, Clone)]
+pub struct Made {
+    /// The name that the token took.
+    pub asked: KeyNaming,
+    /// What it wrote down.
+    pub stored: KeyNaming,
+    /// Why it did not take the first name.
+    pub refusal: Option<String>,
 }
 
 /// From the strictest form to the one that every token takes.
@@ -53,38 +72,92 @@ struct Form {
     single_purpose: bool,
 }
 
-/// Generates the pair.
+/// Generates the pair under the first name and in the strictest form that the token takes.
 ///
 /// # Errors
-/// The token's, of the simplest form where the token refuses every one.
-pub fn generate(token: &Token, new: &NewKey) -> Result<(), TokenFault> {
-    let mut last = None;
+/// The token's, of the last attempt where it refuses every one.
+pub fn generate(token: &Token, new: &NewKey) -> Result<Made, TokenFault> {
+    let mut refusal: Option<Failure> = None;
+    for naming in &new.names {
+        match in_any_form(token, new.algorithm, naming)? {
+            Ok(stored) => {
+                return Ok(Made {
+                    asked: naming.clone(),
+                    stored,
+                    refusal: refusal.map(|failure| failure.to_string()),
+                });
+            }
+            Err(failure) if may_mean_the_name(&failure) => refusal = refusal.or(Some(failure)),
+            Err(failure) => return Err(token.fault(failure)),
+        }
+    }
+    let nothing = || Failure::from(cryptoki::error::Error::InvalidValue);
+    Err(token.fault(refusal.unwrap_or_else(nothing)))
+}
+
+/// The inner error is of the simplest form.
+fn in_any_form(
+    token: &Token,
+    algorithm: Algorithm,
+    naming: &KeyNaming,
+) -> Result<Result<KeyNaming, Failure>, TokenFault> {
+    let mut last = Failure::from(cryptoki::error::Error::InvalidValue);
     for form in FORMS {
         // A session that saw an error is not used again.
         let session = token
             .module()
             .open_writing_session(token.slot())
             .map_err(|failure| token.fault(failure))?;
-        match attempt(&session, new, form) {
-            Ok(()) => return Ok(()),
+        match attempt(&session, algorithm, naming, form) {
+            Ok(private) => return Ok(Ok(stored(&session, private, naming))),
             // NSS answers CKR_GENERAL_ERROR where it means an attribute.
             Err(failure) if matches!(failure.class(), Class::Attribute | Class::Session) => {
                 tracing::debug!(%failure, ?form, "the token refuses this form of a key");
-                last = Some(failure);
+                last = failure;
             }
             Err(failure) => return Err(token.fault(failure)),
         }
     }
-    last.map_or(Ok(()), |failure| Err(token.fault(failure)))
+    Ok(Err(last))
 }
 
-fn attempt(session: &Session, new: &NewKey, form: Form) -> Result<(), Failure> {
+/// Not where the token is full, or out of memory: another name would help nothing.
+fn may_mean_the_name(failure: &Failure) -> bool {
+    failure.class() == Class::Attribute
+        || [
+            RvError::GeneralError,
+            RvError::FunctionFailed,
+            RvError::ArgumentsBad,
+            RvError::DataInvalid,
+            RvError::DataLenRange,
+            RvError::DeviceError,
+        ]
+        .into_iter()
+        .any(|code| failure.is(code))
+}
+
+/// What the token wrote down: some cut labels without a word. What cannot be read is as asked.
+fn stored(session: &Session, private: ObjectHandle, asked: &KeyNaming) -> KeyNaming {
+    let read = Attributes::read(session, private, &[AttributeType::Label, AttributeType::Id]);
+    let read = read.unwrap_or_default();
+    KeyNaming {
+        label: read.label().unwrap_or_else(|| asked.label.clone()),
+        id: read.id().unwrap_or_else(|| asked.id.clone()),
+    }
+}
+
+fn attempt(
+    session: &Session,
+    algorithm: Algorithm,
+    naming: &KeyNaming,
+    form: Form,
+) -> Result<ObjectHandle, Failure> {
     let named = [
-        Attribute::Label(new.label.clone().into_bytes()),
-        Attribute::Id(new.id.clone()),
+        Attribute::Label(naming.label.clone().into_bytes()),
+        Attribute::Id(naming.id.clone()),
         Attribute::Token(true),
     ];
-    let (mechanism, parameters, allowed) = match new.algorithm {
+    let (mechanism, parameters, allowed) = match algorithm {
         Algorithm::Rs256 => (
             Mechanism::RsaPkcsKeyPairGen,
             vec![
@@ -123,6 +196,6 @@ fn attempt(session: &Session, new: &NewKey, form: Form) -> Result<(), Failure> {
     if form.allowed_mechanisms {
         private.push(Attribute::AllowedMechanisms(allowed.to_vec()));
     }
-    session.generate_key_pair(&mechanism, &public, &private)?;
-    Ok(())
+    let (_, private) = session.generate_key_pair(&mechanism, &public, &private)?;
+    Ok(private)
 }

@@ -11,6 +11,7 @@
 
 pub mod ckr;
 mod cure;
+pub mod destroy;
 pub mod discovery;
 pub mod ffi;
 pub mod generate;

@@ -64,6 +64,26 @@ impl Attributes {
         self.iter().find_map(pick)
     }
 
+    /// CKA_LABEL, without the padding of some modules.
+    pub fn label(&self) -> Option<String> {
+        self.find(|attribute| match attribute {
+            Attribute::Label(text) => Some(
+                String::from_utf8_lossy(text)
+                    .trim_end_matches([' ', '\0'])
+                    .to_owned(),
+            ),
+            _ => None,
+        })
+    }
+
+    /// CKA_ID.
+    pub fn id(&self) -> Option<Vec<u8>> {
+        self.find(|attribute| match attribute {
+            Attribute::Id(id) => Some(id.clone()),
+            _ => None,
+        })
+    }
+
     fn bytes(&self, kind: AttributeType) -> Option<&[u8]> {
         self.find(|attribute| match attribute {
             Attribute::Modulus(bytes)

@@ -34,13 +34,17 @@ pub const NEW_PINS: &str = "user-0042-anders-";
 impl FaultyHsm {
     /// With one key.
     pub fn new() -> Self {
-        let faulty = Self {
+        let faulty = Self::without_key();
+        faulty.hsm.make(&KeyPair::EC);
+        faulty
+    }
+
+    pub fn without_key() -> Self {
+        Self {
             hsm: SoftHsm::new(),
             pin: Mutex::new(PIN.to_owned()),
             pins: AtomicU32::new(0),
-        };
-        faulty.hsm.make(&KeyPair::EC);
-        faulty
+        }
     }
 
     /// A service on this token.

@@ -237,7 +237,16 @@ impl SoftHsm {
     }
 
     pub fn delete(&self, kind: &str, id: &str) {
-        self.pkcs11_tool(&["--delete-object", "--type", kind, "--id", id]);
+        self.delete_on(TOKEN, kind, id);
+    }
+
+    pub fn delete_on(&self, token: &str, kind: &str, id: &str) {
+        self.pkcs11_tool_on(token, &["--delete-object", "--type", kind, "--id", id]);
+    }
+
+    /// As pkcs11-tool lists them.
+    pub fn objects(&self) -> String {
+        self.pkcs11_tool(&["--list-objects"])
     }
 
     /// The serial of the token, as pkcs11-tool shows it.
@@ -258,12 +267,16 @@ impl SoftHsm {
     }
 
     fn pkcs11_tool(&self, arguments: &[&str]) -> String {
+        self.pkcs11_tool_on(TOKEN, arguments)
+    }
+
+    fn pkcs11_tool_on(&self, token: &str, arguments: &[&str]) -> String {
         let module = self.module().display().to_string();
         let mut all = vec![
             "--module",
             &module,
             "--token-label",
-            TOKEN,
+            token,
             "--login",
             "--pin",
             PIN,

@@ -1,0 +1,182 @@
+//! The `keys` commands: what is on the tokens, what happens when, and new keys.
+//!
+//! ```text
+//! Preview (each token looked at once) -> Board -> Overview  ->  list, plan
+//!                                          + a new key      ->  generate, rotate
+//! ```
+//!
+//! Each command opens the modules for itself, logs in once a token, and leaves. Which key signs when is the board's to say, never
+//! computed here. Text for people, JSON for machines.
+
+mod activation;
+mod arguments;
+mod generate;
+mod jwks;
+mod list;
+mod naming;
+mod plan;
+mod prune;
+mod span;
+mod timeline;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::{Outside, failed};
+use crate::clock::Moment;
+use crate::config::{Config, KeySource, PinSource, pin_file};
+use crate::jose::Kid;
+use crate::keys::Board;
+use crate::keys::label::LabelTooLong;
+use crate::keys::lists::ListsError;
+use crate::keys::pkcs11::module::LoadError;
+use crate::keys::pkcs11::token::TokenFault;
+use crate::state_dir::StateDirError;
+
+pub use activation::TooSoon;
+pub use arguments::KeysCommand;
+pub use generate::MadeSoFar;
+pub(in crate::cli) use jwks::run as jwks;
+pub use prune::DestroyedSoFar;
+
+/// Why a command did nothing, or not all of it.
+#[derive(Debug, thiserror::Error)]
+pub enum KeysError {
+    #[error(
+        "no PKCS#11 token is configured. Set MACP_AUTH_PKCS11_MODULE with MACP_AUTH_PKCS11_TOKEN_LABEL, or MACP_AUTH_PKCS11_URI"
+    )]
+    NoToken,
+    #[error(
+        "the key would be another one at each call: without MACP_AUTH_PKCS11_* or MACP_AUTH_SIGNING_KEY_JSON the service makes an ephemeral key when it starts. Fetch its JWKS from /.well-known/jwks.json"
+    )]
+    Ephemeral,
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error(transparent)]
+    Token(#[from] TokenFault),
+    #[error(transparent)]
+    PinFile(#[from] pin_file::PinFileError),
+    #[error(
+        "the token {token} wants a login before a key can be made. Give --pin-file or set MACP_AUTH_PKCS11_PIN_FILE"
+    )]
+    NoPin { token: String },
+    #[error(transparent)]
+    TooSoon(#[from] Box<TooSoon>),
+    #[error(
+        "MACP_AUTH_PKCS11_URI names one key by object or id; keys are generated under a label prefix. Leave object and id out of the URI and set MACP_AUTH_PKCS11_KEY_LABEL"
+    )]
+    FixedKey,
+    #[error(transparent)]
+    Label(#[from] LabelTooLong),
+    #[error("the system clock shows an instant that no label can carry. Set it right")]
+    Clock,
+    #[error(
+        "the system clock shows a time before one that this service has written down, so what the keys are doing now is not known. Set it right"
+    )]
+    ClockInDoubt,
+    #[error("the system gives no random bytes for a CKA_ID")]
+    NoRandom,
+    #[error("the key was made ({label}) but the service will not use it: {reason}")]
+    NotUsable { label: String, reason: String },
+    #[error("not on every token. On {token}: {error}. {made}")]
+    Partly {
+        token: String,
+        error: Box<Self>,
+        made: MadeSoFar,
+    },
+    #[error(
+        "the token {token} holds no active key, so nothing is destroyed anywhere: what has expired may be all that it has. See `keys list`, and make the key with `keys generate`"
+    )]
+    ActiveMissing { token: String },
+    #[error("{kid} is not where it was a moment ago. Look at `keys list`, and run this again")]
+    Moved { kid: Kid },
+    #[error(
+        "the token says that it has destroyed {kid}, and still shows it. Use the tool of your HSM"
+    )]
+    StillThere { kid: Kid },
+    #[error("on {token}: {error}. {done}")]
+    PrunedPartly {
+        token: String,
+        error: Box<Self>,
+        done: DestroyedSoFar,
+    },
+    #[error(transparent)]
+    State(#[from] StateDirError),
+    #[error(transparent)]
+    Lists(#[from] ListsError),
+    #[error("the system gives no thread: {0}")]
+    Thread(std::io::Error),
+    #[error("no key to publish on the token. Make one with `keys generate`")]
+    NoKey,
+}
+
+/// Runs one of them.
+pub(super) fn run(outside: &mut Outside<'_>, command: &KeysCommand) -> ExitCode {
+    let now = Moment::now();
+    match command {
+        KeysCommand::List(asked) => with(outside, None, |config, _| {
+            list::answer(&config, asked.json, now)
+        }),
+        KeysCommand::Plan(asked) => with(outside, None, |config, columns| {
+            plan::answer(&config, asked.json, columns, now)
+        }),
+        KeysCommand::Generate(asked) => {
+            with(outside, asked.make.pin_file.as_deref(), |config, _| {
+                generate::answer(&config, &asked.make, asked.activation, now)
+            })
+        }
+        KeysCommand::Rotate(asked) => with(
+            outside,
+            asked.make.pin_file.as_deref(),
+            |config, columns| generate::rotated(&config, &asked.make, columns, now),
+        ),
+        KeysCommand::Prune(asked) => with(outside, asked.pin_file.as_deref(), |config, _| {
+            prune::answer(&config, asked, now)
+        }),
+    }
+}
+
+/// The answer of a command that needs the configuration and may draw in so many columns.
+fn with(
+    outside: &mut Outside<'_>,
+    pin_file: Option<&Path>,
+    command: impl FnOnce(Config, usize) -> Result<String, KeysError>,
+) -> ExitCode {
+    let Some(config) = configured(outside, pin_file) else {
+        return failed();
+    };
+    let columns = columns(outside);
+    let answer = command(config, columns);
+    outside.answer(answer)
+}
+
+/// The configuration. `pin_file` takes the place of the configured PIN, because the user of the service may not be
+/// allowed to generate.
+fn configured(outside: &mut Outside<'_>, pin_file: Option<&Path>) -> Option<Config> {
+    if let Some(path) = pin_file {
+        outside.environment.remove("MACP_AUTH_PKCS11_PIN");
+        outside.environment.set("MACP_AUTH_PKCS11_PIN_FILE", path);
+    }
+    let mut config = outside.configuration()?.config;
+    if let (KeySource::Pkcs11(pkcs11), Some(path)) = (&mut config.source, pin_file) {
+        for token in &mut pkcs11.tokens {
+            token.pin = PinSource::File(path.to_owned());
+        }
+    }
+    Some(config)
+}
+
+/// As wide as the terminal says that it is.
+fn columns(outside: &Outside<'_>) -> usize {
+    let said = outside.environment.value("COLUMNS");
+    let said = said.and_then(|text| text.to_str()?.parse().ok());
+    said.unwrap_or(80)
+}
+
+/// Nothing may be decided by a clock that is wrong.
+fn believe_the_clock(board: &Board, now: Moment) -> Result<(), KeysError> {
+    if board.may_sign(now) {
+        return Ok(());
+    }
+    Err(KeysError::ClockInDoubt)
+}

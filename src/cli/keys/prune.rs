@@ -1,0 +1,280 @@
+//! `keys prune`: destroys the keys that nobody needs any more, private and public half, and nothing else.
+//!
+//! ```text
+//! EXPIRED by the board, and by what its successors say of themselves  ->  proved once more  ->  destroyed
+//! ```
+//!
+//! Nothing at all where the clock is in doubt, a token cannot be read, or a token holds no active key.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use super::super::columns::aligned;
+use super::super::opened::Opened;
+use super::super::preview::{Preview, PreviewedToken, pkcs11};
+use super::arguments::PruneArguments;
+use super::span::instant;
+use super::{KeysError, believe_the_clock};
+use crate::clock::{Moment, UnixSeconds};
+use crate::config::{Config, Pkcs11Config, TokenConfig};
+use crate::jose::Kid;
+use crate::keys::board::{KeyOverview, Overview, Role};
+use crate::keys::pkcs11::destroy;
+use crate::keys::pkcs11::discovery::KeyReport;
+use crate::keys::schedule::State;
+
+/// What was destroyed before a token failed.
+#[derive(Debug, Clone, Default)]
+pub struct DestroyedSoFar(Vec<Kid>);
+
+/// The objects of one expired key on one token.
+struct Doomed<'a> {
+    token: &'a PreviewedToken,
+    on: &'a TokenConfig,
+    report: &'a KeyReport,
+    key: &'a KeyOverview,
+}
+
+struct Answer<'a> {
+    now: UnixSeconds,
+    destroyed: bool,
+    doomed: Vec<Doomed<'a>>,
+    /// Expired keys that are kept.
+    unsettled: Vec<&'a KeyOverview>,
+}
+
+pub(super) fn answer(
+    config: &Config,
+    asked: &PruneArguments,
+    now: Moment,
+) -> Result<String, KeysError> {
+    let preview = Preview::of(config, now)?;
+    believe_the_clock(&preview.board, now)?;
+    let overview = preview.board.overview(now);
+    let pkcs11 = pkcs11(&config.source)?;
+    let mut answer = Answer::of(pkcs11, &preview, &overview);
+    if !answer.doomed.is_empty() {
+        every_token_holds_an_active_key(&preview, &overview)?;
+    }
+    if asked.yes {
+        destroy_all(pkcs11, &preview, &answer.doomed)?;
+        answer.destroyed = true;
+    }
+    Ok(if asked.json {
+        format!("{}\n", answer.json())
+    } else {
+        answer.text()
+    })
+}
+
+/// A token that lacks it may be the wrong one, or about to be filled: not the moment to destroy anything.
+fn every_token_holds_an_active_key(
+    preview: &Preview,
+    overview: &Overview,
+) -> Result<(), KeysError> {
+    let active = |token: &&PreviewedToken| {
+        overview.keys.iter().any(|key| {
+            key.role == Role::Scheduled(State::Active)
+                && key.proved
+                && !key.revoked
+                && key.tokens.contains(&token.name)
+        })
+    };
+    match preview.tokens.iter().find(|token| !active(token)) {
+        Some(token) => Err(KeysError::ActiveMissing {
+            token: token.label.clone(),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// One token after the other: they may share a module.
+fn destroy_all(
+    config: &Pkcs11Config,
+    preview: &Preview,
+    doomed: &[Doomed<'_>],
+) -> Result<(), KeysError> {
+    let mut done = DestroyedSoFar::default();
+    for token in &preview.tokens {
+        let here: Vec<_> = doomed
+            .iter()
+            .filter(|doomed| doomed.token.name == token.name)
+            .collect();
+        let outcome = destroy_on(config, preview, &here, &mut done);
+        outcome.map_err(|error| KeysError::PrunedPartly {
+            token: token.label.clone(),
+            error: Box::new(error),
+            done: done.clone(),
+        })?;
+    }
+    Ok(())
+}
+
+fn destroy_on(
+    config: &Pkcs11Config,
+    preview: &Preview,
+    doomed: &[&Doomed<'_>],
+    done: &mut DestroyedSoFar,
+) -> Result<(), KeysError> {
+    let Some(first) = doomed.first() else {
+        return Ok(());
+    };
+    let opened = Opened::new(config, first.on)?;
+    let schedule = preview.board.schedule();
+    let look = || opened.reports(config, &first.on.keys, schedule.as_deref());
+    let reports = look()?;
+    for doomed in doomed {
+        // Proved once more under this login: handles of an earlier one may name other objects.
+        let found = reports.iter().find_map(|report| {
+            let key = report.outcome.as_ref().ok()?;
+            let same = key.published.kid() == doomed.kid() && report.id == doomed.report.id;
+            same.then_some((report, key))
+        });
+        let kid = doomed.kid().clone();
+        let (report, key) = found.ok_or_else(|| KeysError::Moved { kid: kid.clone() })?;
+        destroy::destroy(&opened.token, report, key)?;
+        done.0.push(kid);
+    }
+    let left = look()?;
+    let still_there = doomed.iter().map(|doomed| doomed.kid()).find(|kid| {
+        let mut found = left
+            .iter()
+            .filter_map(|report| report.outcome.as_ref().ok());
+        found.any(|key| key.published.kid() == *kid)
+    });
+    match still_there {
+        Some(kid) => Err(KeysError::StillThere { kid: kid.clone() }),
+        None => Ok(()),
+    }
+}
+
+/// Whether it is certain from here that every instance counts the key as expired: of a successor whose creation is unknown,
+/// nobody can tell how long the others have known it.
+fn is_settled(key: &KeyOverview, overview: &Overview) -> bool {
+    let rules = &overview.rules;
+    let in_rotation = |key: &&KeyOverview| matches!(key.role, Role::Scheduled(_));
+    let mut newer = overview.keys.iter().filter(in_rotation);
+    rules.unsafe_timing
+        || newer.any(|newer| {
+            let since = newer.created.map(|created| created.seconds().plus(1));
+            let since = since.or(newer.seen).zip(newer.instant);
+            newer.instant > key.instant
+                && since.is_some_and(|(since, instant)| {
+                    let switch = instant.max(since.plus(rules.lead));
+                    switch.plus(rules.retain) <= overview.now
+                })
+        })
+}
+
+impl Doomed<'_> {
+    fn kid(&self) -> &Kid {
+        self.key.key.kid()
+    }
+}
+
+impl<'a> Answer<'a> {
+    fn of(config: &'a Pkcs11Config, preview: &'a Preview, overview: &'a Overview) -> Self {
+        let expired = overview.keys.iter();
+        let expired = expired.filter(|key| key.role == Role::Scheduled(State::Expired));
+        let (settled, unsettled): (Vec<_>, Vec<_>) =
+            expired.partition(|key| is_settled(key, overview));
+        let mut doomed = Vec::new();
+        for key in settled {
+            for (on, token) in config.tokens.iter().zip(&preview.tokens) {
+                let held = token.reports.iter().filter(|report| {
+                    let found = report.outcome.as_ref();
+                    found.is_ok_and(|found| found.published.kid() == key.key.kid())
+                });
+                doomed.extend(held.map(|report| Doomed {
+                    token,
+                    on,
+                    report,
+                    key,
+                }));
+            }
+        }
+        Self {
+            now: overview.now,
+            destroyed: false,
+            doomed,
+            unsettled,
+        }
+    }
+
+    fn json(&self) -> Value {
+        let keys = self.doomed.iter().map(|doomed| {
+            json!({
+                "kid": doomed.kid().as_str(),
+                "algorithm": doomed.key.key.algorithm().name(),
+                "removal": doomed.key.removal.map(UnixSeconds::rfc3339),
+                "token": doomed.token.label,
+                "label": doomed.report.label,
+                "id": hex::encode(&doomed.report.id),
+                "destroyed": self.destroyed,
+            })
+        });
+        let kept = self.unsettled.iter().map(|key| key.key.kid().as_str());
+        json!({
+            "dry_run": !self.destroyed,
+            "keys": keys.collect::<Vec<_>>(),
+            "kept": kept.collect::<Vec<_>>(),
+        })
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        if self.doomed.is_empty() {
+            text.push_str("no key to destroy\n");
+        } else {
+            let rows: Vec<[String; 6]> = self.doomed.iter().map(|one| self.cells(one)).collect();
+            text = aligned(
+                [
+                    "KID",
+                    "ALG",
+                    "NOT PUBLISHED SINCE",
+                    "TOKEN",
+                    "LABEL",
+                    "CKA_ID",
+                ],
+                &rows,
+            );
+        }
+        for key in &self.unsettled {
+            // Writing to a String does not fail.
+            writeln!(text, "kept: {}: expired as seen from here, but its successor does not say when it was made (CKA_ID is no UUIDv7), so other instances may still sign with it. Run this with the MACP_AUTH_STATE_DIR of an instance that has known the successor for the lead and the retention", key.key.kid()).ok();
+        }
+        match (self.doomed.is_empty(), self.destroyed) {
+            (true, _) => {}
+            (false, true) => text.push_str(
+                "destroyed, private and public halves; running instances notice at their next look\n",
+            ),
+            (false, false) => {
+                text.push_str("nothing was destroyed; `keys prune --yes` destroys these for good\n");
+            }
+        }
+        text
+    }
+
+    fn cells(&self, doomed: &Doomed<'_>) -> [String; 6] {
+        let since = doomed.key.removal.map(|at| instant(at, self.now));
+        [
+            doomed.kid().to_string(),
+            doomed.key.key.algorithm().to_string(),
+            since.unwrap_or_default(),
+            doomed.token.label.escape_debug().to_string(),
+            doomed.report.label.escape_debug().to_string(),
+            hex::encode(&doomed.report.id),
+        ]
+    }
+}
+
+impl std::fmt::Display for DestroyedSoFar {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let kids: Vec<&str> = self.0.iter().map(Kid::as_str).collect();
+        if kids.is_empty() {
+            return f.write_str("Nothing was destroyed");
+        }
+        write!(f, "Destroyed before: {}", kids.join(", "))
+    }
+}

@@ -1,0 +1,559 @@
+//! The `keys` commands on real tokens: what they show, what they make, and that a rehearsal makes nothing.
+
+use serde_json::Value;
+
+use crate::harness::faults::FaultyHsm;
+use crate::harness::service::{PATIENCE, Refusal};
+use crate::harness::softhsm::PIN;
+use crate::harness::{KeyPair, Launch, SoftHsm, rsa_pkcs8, until};
+
+/// Tokens `one` and `two` of one SoftHSM2.
+struct Two(SoftHsm);
+
+impl Two {
+    fn new() -> Self {
+        let hsm = SoftHsm::without_token();
+        hsm.make_token("one");
+        hsm.make_token("two");
+        Self(hsm)
+    }
+
+    fn launch(&self) -> Launch {
+        self.launch_on(&["one", "two"])
+    }
+
+    fn launch_on(&self, tokens: &[&str]) -> Launch {
+        let (module, pin) = (self.0.module().display(), self.0.pin_file());
+        let pin = pin.display();
+        let uris: Vec<String> = tokens
+            .iter()
+            .map(|token| format!("pkcs11:token={token}?module-path={module}&pin-source={pin}"))
+            .collect();
+        let directory = self.0.path(&format!("state-{}", tokens.len()));
+        self.0
+            .bare_launch()
+            .set("MACP_AUTH_PKCS11_URI", uris.join(" "))
+            .set("MACP_AUTH_STATE_DIR", directory)
+    }
+}
+
+/// `keys …` on this configuration; it has to succeed.
+fn keys(launch: Launch, arguments: &[&str]) -> String {
+    let outcome = try_keys(launch, arguments);
+    assert_eq!(outcome.code, Some(0), "{arguments:?}: {outcome:?}");
+    outcome.stdout
+}
+
+fn try_keys(launch: Launch, arguments: &[&str]) -> Refusal {
+    launch.arguments(&[&["keys"], arguments].concat()).run()
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+fn listed(launch: Launch) -> Value {
+    json(&keys(launch, &["list", "--json"]))
+}
+
+/// (kid, state) of each key.
+fn states(list: &Value) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let keys = list["keys"].as_array().unwrap().iter();
+    keys.map(|key| (text(&key["kid"]), text(&key["state"])))
+        .collect()
+}
+
+fn kid_of(made: &str) -> String {
+    json(made)["keys"][0]["kid"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn the_first_key_signs_at_once_and_the_next_after_the_lead() {
+    let hsm = SoftHsm::new();
+    let first = kid_of(&keys(
+        hsm.launch(),
+        &["generate", "--alg", "ES256", "--json"],
+    ));
+    let second = json(&keys(hsm.launch(), &["generate", "--json"]));
+    let second = &second["keys"][0];
+
+    assert_eq!(second["algorithm"], "ES256", "as the present key: {second}");
+    assert_eq!(second["signs_now"], false);
+    let list = listed(hsm.launch());
+    assert_eq!(list["signing"], first.as_str());
+    assert_eq!(
+        states(&list),
+        [
+            (
+                second["kid"].as_str().unwrap().to_owned(),
+                "PREPARED".to_owned()
+            ),
+            (first, "ACTIVE".to_owned()),
+        ]
+    );
+    assert_eq!(list["keys"][0]["signs_from"], second["signs_from"]);
+    assert_eq!(list["keys"][1]["retired"], second["signs_from"]);
+    assert_eq!(list["keys"][1]["signs_now"], true);
+}
+
+#[test]
+fn without_any_key_the_algorithm_is_rs256() {
+    let hsm = SoftHsm::new();
+    let made = json(&keys(hsm.launch(), &["generate", "--json"]));
+
+    assert_eq!(made["keys"][0]["algorithm"], "RS256");
+    assert_eq!(made["keys"][0]["signs_now"], true);
+}
+
+#[test]
+fn a_key_that_would_sign_before_the_lead_is_refused_with_the_sum_and_a_time() {
+    let hsm = SoftHsm::with_key("ES256");
+    for asked in [
+        ["--activate-in", "5m"],
+        ["--activate-at", "2025-01-01T00:00:00Z"],
+    ] {
+        let refused = hsm.try_generate(&asked);
+
+        assert_eq!(refused.code, Some(1), "{refused:?}");
+        for part in ["--activate-in 16m", "491 s = 2.2 x 30"] {
+            assert!(refused.stderr.contains(part), "{part}: {}", refused.stderr);
+        }
+    }
+    hsm.generate(&["--activate-in", "16m"]);
+    assert_eq!(states(&listed(hsm.launch())).len(), 2);
+}
+
+#[test]
+fn now_is_taken_but_waits_for_the_lead_and_says_so() {
+    let hsm = SoftHsm::new();
+    hsm.generate(&["--alg", "ES256", "--activate-at", "2025-01-01T00:00:00Z"]);
+    let made = hsm.generate(&["--now"]).stdout;
+
+    for part in ["another key may sign", "whatever its instant", "revoked"] {
+        assert!(made.contains(part), "{part}: {made}");
+    }
+    let list = listed(hsm.launch());
+    assert_eq!(states(&list)[0].1, "PREPARED", "{list}");
+}
+
+#[test]
+fn a_rehearsal_says_what_would_be_and_makes_nothing() {
+    let hsm = SoftHsm::with_key("ES256");
+    let before = listed(hsm.launch())["keys"].clone();
+    for arguments in [
+        &["generate", "--dry-run"][..],
+        &["generate", "--dry-run", "--now"],
+        &[
+            "generate",
+            "--dry-run",
+            "--alg",
+            "RS256",
+            "--activate-in",
+            "2d",
+        ],
+        &["rotate", "--dry-run"],
+    ] {
+        let said = keys(hsm.launch(), arguments);
+        assert!(said.contains("nothing was made"), "{arguments:?}: {said}");
+        assert!(said.contains("signs from:"), "{arguments:?}: {said}");
+    }
+    let said = json(&keys(hsm.launch(), &["rotate", "--dry-run", "--json"]));
+    assert_eq!(said["generated"]["dry_run"], true);
+    assert_eq!(said["generated"]["keys"][0]["kid"], Value::Null);
+    assert_eq!(said["plan"]["keys"][0]["kid"], Value::Null);
+    assert_eq!(said["plan"]["keys"][0]["state"], "PREPARED");
+    let refused = hsm.try_generate(&["--dry-run", "--activate-in", "5m"]);
+    assert_eq!(refused.code, Some(1), "a rehearsal refuses as well");
+
+    let after = listed(hsm.launch())["keys"].clone();
+    assert_eq!(after.as_array().unwrap().len(), 1);
+    assert_eq!(after[0]["kid"], before[0]["kid"]);
+}
+
+#[test]
+fn rotate_changes_the_algorithm_and_shows_the_plan() {
+    let hsm = SoftHsm::with_key("ES256");
+    let said = json(&keys(hsm.launch(), &["rotate", "--alg", "RS256", "--json"]));
+    let new = said["generated"]["keys"][0]["kid"].as_str().unwrap();
+    let old = said["plan"]["signing"].as_str().unwrap();
+
+    let events = said["plan"]["events"].as_array().unwrap();
+    let event = |kid: &str, name: &str| {
+        let mut events = events.iter();
+        let found = events.find(|event| event["kid"] == kid && event["event"] == name);
+        found.unwrap_or_else(|| panic!("{name} of {kid}: {said}"))["at"].clone()
+    };
+    assert_eq!(event(new, "signs_from"), event(old, "retired"));
+    assert!(event(old, "removed").as_str() > event(old, "retired").as_str());
+
+    let text = keys(hsm.launch().set("COLUMNS", "70"), &["plan"]);
+    for part in [
+        new,
+        old,
+        "signs from here on",
+        "no longer published",
+        &format!("{} PREPARED", &new[..8]),
+        "lead",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let drawn = text.lines().filter(|line| line.contains('|'));
+    let widest = drawn.map(|line| line.chars().count()).max();
+    assert!(widest.is_some_and(|width| width <= 70), "{text}");
+}
+
+#[test]
+fn plan_and_list_of_an_empty_token_say_what_to_do() {
+    let hsm = SoftHsm::new();
+    for command in ["plan", "list"] {
+        let said = keys(hsm.launch(), &[command]);
+        assert!(
+            said.contains("no key. Make one with `keys generate`"),
+            "{said}"
+        );
+    }
+    let plan = json(&keys(hsm.launch(), &["plan", "--json"]));
+    assert_eq!(plan["events"], serde_json::json!([]));
+}
+
+#[test]
+fn each_of_two_tokens_gets_a_key_with_the_same_instant() {
+    let two = Two::new();
+    let made = json(&keys(
+        two.launch(),
+        &["generate", "--alg", "ES256", "--json"],
+    ));
+    let made = made["keys"].as_array().unwrap();
+
+    assert_eq!(made.len(), 2);
+    assert_eq!(made[0]["active_from"], made[1]["active_from"]);
+    assert_ne!(made[0]["kid"], made[1]["kid"]);
+    assert_eq!(
+        (&made[0]["token"], &made[1]["token"]),
+        (&"one".into(), &"two".into())
+    );
+    let list = listed(two.launch());
+    assert_eq!(states(&list).len(), 2, "{list}");
+}
+
+#[test]
+fn a_key_that_one_token_lacks_is_named_with_the_way_to_make_it() {
+    let two = Two::new();
+    keys(two.launch(), &["generate", "--alg", "ES256"]);
+    // The second token takes no new key.
+    let faulty = two
+        .launch()
+        .set("FAULT_MODULE_TARGET", two.0.module())
+        .set("FAULT_MODULE_CONTROL", two.0.path("rules"));
+    let uri = |token: &str| {
+        let module = crate::harness::faults::fault_module();
+        let module = std::path::PathBuf::from(module);
+        let (module, pin) = (module.display(), two.0.pin_file());
+        format!(
+            "pkcs11:token={token}?module-path={module}&pin-source={}",
+            pin.display()
+        )
+    };
+    let faulty = faulty.set(
+        "MACP_AUTH_PKCS11_URI",
+        format!("{} {}", uri("one"), uri("two")),
+    );
+    std::fs::write(
+        two.0.path("rules"),
+        "C_GenerateKeyPair fail CKR_DEVICE_MEMORY token two\n",
+    )
+    .unwrap();
+
+    let partly = try_keys(faulty, &["generate"]);
+    assert_eq!(partly.code, Some(1), "{partly:?}");
+    for part in [
+        "On two:",
+        "CKR_DEVICE_MEMORY",
+        "Made: ",
+        "on one",
+        "--activate-at 2",
+    ] {
+        assert!(partly.stderr.contains(part), "{part}: {}", partly.stderr);
+    }
+    let command = partly.stderr.split('`').nth(1).unwrap();
+    let arguments: Vec<&str> = command.split_whitespace().skip(1).collect();
+    keys(two.launch_on(&["two"]), &arguments);
+
+    let list = listed(two.launch());
+    let prepared: Vec<&Value> = list["keys"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|key| key["state"] == "PREPARED")
+        .collect();
+    assert_eq!(prepared.len(), 2, "{list}");
+    assert_eq!(prepared[0]["active_from"], prepared[1]["active_from"]);
+}
+
+#[test]
+fn replicas_are_one_row_with_both_tokens_and_refused_objects_one_each() {
+    let two = Two::new();
+    let key = rsa_pkcs8(aws_lc_rs::rsa::KeySize::Rsa2048);
+    for token in ["one", "two"] {
+        two.0.import_to(token, &key, "macp-jwt", "01");
+        two.0.import_to(token, &key, "macp-jwt-2026", "02");
+        two.0.import_to(token, &key, "macp-jwt-20261399", "03");
+    }
+    let list = listed(two.launch().set("MACP_AUTH_KEY_POLICY", "warn"));
+    let keys = list["keys"].as_array().unwrap();
+
+    assert_eq!(keys.len(), 3, "{list}");
+    assert_eq!(keys[0]["tokens"], serde_json::json!(["one", "two"]));
+    assert_eq!(keys[0]["objects"].as_array().unwrap().len(), 2);
+    for (row, token) in keys[1..].iter().zip(["one", "two"]) {
+        assert_eq!(row["state"], "REFUSED");
+        assert_eq!(row["tokens"], serde_json::json!([token]));
+        assert!(row["refused"].as_str().unwrap().contains("no instant"));
+    }
+}
+
+#[test]
+fn list_shows_who_stands_by_what_is_revoked_and_what_the_policy_lets_pass() {
+    let hsm = SoftHsm::new();
+    hsm.make(&KeyPair::RSA);
+    hsm.make(&KeyPair {
+        id: "02",
+        ..KeyPair::EC
+    });
+    let list = listed(hsm.launch().set("MACP_AUTH_SIGNING_ALG", "ES256"));
+    let state = |algorithm: &str| {
+        let mut keys = list["keys"].as_array().unwrap().iter();
+        keys.find(|key| key["algorithm"] == algorithm)
+            .unwrap()
+            .clone()
+    };
+    assert_eq!(state("ES256")["state"], "ACTIVE");
+    assert_eq!(state("RS256")["state"], "BYSTANDER");
+    let warnings = state("RS256")["warnings"].to_string();
+    assert!(warnings.contains("CKA_DECRYPT is true"), "{warnings}");
+
+    let kid = state("ES256")["kid"].as_str().unwrap().to_owned();
+    let revoked = listed(hsm.launch().set("MACP_AUTH_REVOKED_KIDS", &kid));
+    let states = states(&revoked);
+    assert!(states.contains(&(kid, "REVOKED".to_owned())), "{revoked}");
+}
+
+#[test]
+fn an_hsm_that_refuses_a_name_gets_the_next_simpler_one() {
+    // Each name is tried in four forms.
+    for (refusals, label, id_bytes, said) in [
+        (4, "macp-jwt-2", 8, "8 bytes"),
+        (8, "macp-jwt2", 16, "16 bytes"),
+        (16, "macp-jwt", 16, "MACP_AUTH_KEY_SCHEDULE_FILE"),
+    ] {
+        let faulty = FaultyHsm::without_key();
+        faulty.rules(&format!(
+            "C_GenerateKeyPair fail CKR_ATTRIBUTE_VALUE_INVALID times {refusals}"
+        ));
+        let made = json(&keys(
+            faulty.launch(),
+            &["generate", "--alg", "ES256", "--json"],
+        ));
+        let key = &made["keys"][0];
+
+        let name = key["label"].as_str().unwrap();
+        assert!(name.starts_with(label), "{refusals}: {made}");
+        assert_eq!(key["id"].as_str().unwrap().len(), 2 * id_bytes, "{made}");
+        let notes = key["notes"].to_string();
+        assert!(notes.contains(said), "{refusals}: {notes}");
+        assert!(notes.contains("CKR_ATTRIBUTE_VALUE_INVALID"), "{notes}");
+        let entry = key["schedule_entry"].as_str();
+        assert_eq!(entry.is_some(), refusals == 16, "{made}");
+    }
+}
+
+#[test]
+fn an_hsm_that_is_full_is_asked_once() {
+    let faulty = FaultyHsm::without_key();
+    faulty.rules("C_GenerateKeyPair fail CKR_TOKEN_WRITE_PROTECTED");
+    let refused = try_keys(faulty.launch(), &["generate", "--alg", "ES256"]);
+
+    assert_eq!(refused.code, Some(1));
+    assert!(
+        refused.stderr.contains("CKR_TOKEN_WRITE_PROTECTED"),
+        "{refused:?}"
+    );
+    assert_eq!(faulty.calls("C_GenerateKeyPair"), 1);
+}
+
+#[test]
+fn the_lines_for_the_schedule_file_are_printed_and_are_what_it_takes() {
+    let hsm = SoftHsm::with_key("ES256");
+    let file = hsm.path("schedule.toml");
+    std::fs::write(&file, "").unwrap();
+    let launch = || hsm.launch().set("MACP_AUTH_KEY_SCHEDULE_FILE", &file);
+    assert!(states(&listed(launch())).is_empty(), "it alone decides");
+    let made = keys(launch(), &["generate", "--alg", "ES256"]);
+    let lines = made.split_once("[[key]]").unwrap().1;
+    std::fs::write(&file, format!("[[key]]{lines}")).unwrap();
+
+    let list = listed(launch());
+    assert_eq!(states(&list).len(), 1, "{list}");
+    let kid = states(&list)[0].0.clone();
+    assert!(made.contains(&kid), "{made}");
+    assert_eq!(list["signing"], kid.as_str());
+}
+
+/// A rehearsal in which a key expires seconds after its successor was made.
+fn hurried(launch: Launch) -> Launch {
+    launch
+        .set("MACP_AUTH_ROTATION_UNSAFE", "1")
+        .set("MACP_AUTH_KEY_LEAD_SECONDS", "1")
+        .set("MACP_AUTH_KEY_RETAIN_SECONDS", "1")
+}
+
+/// The kids of an expired key and of its successor, which have come to that as the clock went on.
+fn expired_and_active(launch: &dyn Fn() -> Launch) -> (Vec<String>, Vec<String>) {
+    let kids = |made: &str| -> Vec<String> {
+        let made = json(made);
+        let keys = made["keys"].as_array().unwrap().iter();
+        keys.map(|key| key["kid"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let first = ["generate", "--alg", "ES256", "--json"];
+    let past = ["--activate-at", "2025-01-01T00:00:00Z"];
+    let old = kids(&keys(launch(), &[&first[..], &past].concat()));
+    let new = kids(&keys(launch(), &["generate", "--now", "--json"]));
+    until("the old keys to expire", PATIENCE, || {
+        let states = states(&listed(launch()));
+        let expired = |kid: &String| states.contains(&(kid.clone(), "EXPIRED".to_owned()));
+        old.iter().all(expired).then_some(())
+    });
+    (old, new)
+}
+
+#[test]
+fn prune_destroys_what_has_expired_and_only_if_it_is_told_so() {
+    let hsm = SoftHsm::new();
+    let launch = || hurried(hsm.launch());
+    let (old, new) = expired_and_active(&launch);
+
+    for rehearsal in [&["prune"][..], &["prune", "--dry-run"]] {
+        let said = keys(launch(), rehearsal);
+        assert!(said.contains(&old[0]) && !said.contains(&new[0]), "{said}");
+        assert!(said.contains("nothing was destroyed"), "{said}");
+        assert_eq!(states(&listed(launch())).len(), 2);
+    }
+    assert_eq!(
+        try_keys(launch(), &["prune", "--yes", "--dry-run"]).code,
+        Some(2)
+    );
+    let objects = hsm.objects();
+    assert_eq!(
+        objects.matches("Private Key Object").count(),
+        2,
+        "{objects}"
+    );
+
+    let said = json(&keys(launch(), &["prune", "--yes", "--json"]));
+    assert_eq!(said["keys"][0]["kid"], old[0].as_str());
+    assert_eq!(said["keys"][0]["destroyed"], true);
+    assert_eq!(
+        states(&listed(launch())),
+        [(new[0].clone(), "ACTIVE".to_owned())]
+    );
+    let objects = hsm.objects();
+    assert_eq!(
+        objects.matches("Private Key Object").count(),
+        1,
+        "{objects}"
+    );
+    assert_eq!(objects.matches("Public Key Object").count(), 1, "{objects}");
+    assert!(keys(launch(), &["prune", "--yes"]).contains("no key to destroy"));
+    launch().start().mint(r#"{"sender":"a"}"#);
+}
+
+#[test]
+fn prune_leaves_what_is_retired_prepared_of_the_other_algorithm_or_of_others() {
+    let hsm = SoftHsm::with_key("ES256");
+    hsm.generate(&["--activate-in", "1h"]);
+    for (label, id) in [("foreign", "f1"), ("macp-jwt2", "f2")] {
+        hsm.make(&KeyPair {
+            label,
+            id,
+            ..KeyPair::EC
+        });
+    }
+    hsm.make(&KeyPair {
+        label: "macp-jwt-20240101T000000Z",
+        id: "f3",
+        ..KeyPair::RSA
+    });
+    let before = hsm.objects();
+    let launch = || hsm.launch().set("MACP_AUTH_SIGNING_ALG", "ES256");
+
+    let said = keys(launch(), &["prune", "--yes"]);
+    assert!(said.contains("no key to destroy"), "{said}");
+    assert_eq!(hsm.objects(), before);
+}
+
+#[test]
+fn prune_keeps_a_key_whose_successor_may_be_new_to_others() {
+    let hsm = SoftHsm::new();
+    for (year, id) in [("2024", "01"), ("2025", "02")] {
+        hsm.make(&KeyPair {
+            label: &format!("macp-jwt-{year}0101T000000Z"),
+            id,
+            ..KeyPair::EC
+        });
+    }
+    let states = states(&listed(hsm.launch()));
+    assert_eq!(states[1].1, "EXPIRED", "{states:?}");
+
+    let said = keys(hsm.launch(), &["prune", "--yes"]);
+    assert!(said.contains("no key to destroy"), "{said}");
+    assert!(said.contains(&format!("kept: {}", states[1].0)), "{said}");
+    assert_eq!(hsm.objects().matches("Private Key Object").count(), 2);
+}
+
+#[test]
+fn prune_destroys_nothing_while_a_token_lacks_the_active_key_or_cannot_be_read() {
+    let two = Two::new();
+    let launch = || hurried(two.launch());
+    let (old, new) = expired_and_active(&launch);
+    let id_of = |kid: &str| {
+        let list = listed(launch());
+        let mut keys = list["keys"].as_array().unwrap().iter();
+        let found = keys.find(|key| key["kid"] == kid).unwrap();
+        found["id"].as_str().unwrap().to_owned()
+    };
+    two.0.delete_on("two", "privkey", &id_of(&new[1]));
+    let refused = try_keys(launch(), &["prune", "--yes"]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(
+        refused.stderr.contains("two holds no active key"),
+        "{refused:?}"
+    );
+    assert_eq!(states(&listed(launch())).len(), 3);
+
+    let unreadable = hurried(two.launch_on(&["one", "nowhere"]));
+    let refused = try_keys(unreadable, &["prune", "--yes"]);
+    assert!(refused.stderr.contains("nowhere"), "{refused:?}");
+    assert_eq!(states(&listed(launch())).len(), 3);
+
+    keys(launch(), &["generate", "--now"]);
+    until("the new key to sign", PATIENCE, || {
+        let pruned = try_keys(launch(), &["prune", "--yes"]);
+        (pruned.code == Some(0) && pruned.stdout.contains(&old[0])).then_some(())
+    });
+    let left = states(&listed(launch()));
+    assert!(left.iter().all(|(kid, _)| !old.contains(kid)), "{left:?}");
+}
+
+#[test]
+fn no_command_changes_a_token_without_a_login_or_shows_a_pin() {
+    let hsm = SoftHsm::new();
+    let launch = hsm.launch().unset("MACP_AUTH_PKCS11_PIN_FILE").secret(PIN);
+    for command in ["generate", "rotate"] {
+        let refused = try_keys(launch.clone(), &[command]);
+        assert_eq!(refused.code, Some(1));
+        assert!(refused.stderr.contains("--pin-file"), "{refused:?}");
+    }
+    assert!(states(&listed(hsm.launch())).is_empty());
+}
