@@ -22,8 +22,12 @@ use super::watch::{self, Patience};
 use crate::clock::{Deadline, UnixSeconds};
 use crate::config::{Pkcs11Config, TokenConfig};
 use crate::jose::SigningInput;
+use crate::keys::board::TokenHealth;
+use crate::keys::memory::TokenName;
 use crate::keys::workers::Workers;
-use crate::keys::{Board, Choice, KeyRing, Part, PublishedKey, Readiness, SignError, Signed};
+use crate::keys::{
+    Board, Choice, KeyRing, Overview, Part, PublishedKey, Readiness, SignError, Signed,
+};
 use crate::state_dir::StateDir;
 
 /// How long the start waits for the tokens before it listens without them.
@@ -44,6 +48,7 @@ pub struct TokenSigner {
 /// One token with its threads.
 #[derive(Debug)]
 struct Unit {
+    name: TokenName,
     shared: Arc<Shared>,
     workers: Workers,
     stopped: Receiver<Shutdown>,
@@ -196,6 +201,19 @@ impl TokenSigner {
         }
     }
 
+    /// Adds what the tokens themselves say: how each is, and which key would sign a mint now.
+    pub(in crate::keys) fn complete(&self, overview: &mut Overview) {
+        for look in &mut overview.looks {
+            let unit = self.tokens.iter().find(|unit| unit.name == look.token);
+            look.health = unit.map(Unit::health);
+        }
+        if overview.signing.is_some() {
+            let ring = Arc::clone(&self.board.ring());
+            let first = self.attempts(&ring, overview.now, 0).into_iter().next();
+            overview.signing = first.map(|(choice, _)| choice.key.kid().clone());
+        }
+    }
+
     /// Has every token looked at now.
     pub(in crate::keys) fn look(&self) {
         for unit in &self.tokens {
@@ -229,6 +247,7 @@ impl Unit {
         config: &Pkcs11Config,
     ) -> Result<(Self, Receiver<Result<(), Down>>), StartError> {
         let shared = Arc::clone(&charge.shared);
+        let name = charge.name.clone();
         let seats = (0..config.sessions)
             .map(|number| Seat {
                 shared: Arc::clone(&shared),
@@ -245,11 +264,22 @@ impl Unit {
                 stopping.send(supervisor.run(&first)).ok();
             })?;
         let unit = Self {
+            name,
             shared,
             workers,
             stopped,
         };
         Ok((unit, outcome))
+    }
+
+    fn health(&self) -> TokenHealth {
+        let parts = self.parts();
+        TokenHealth {
+            identity: self.shared.standing.lock().identity.clone(),
+            ready: parts.iter().all(|part| part.ok),
+            parts,
+            verified_ago: self.shared.since_verified().map(|ago| ago.as_secs()),
+        }
     }
 
     fn parts(&self) -> Vec<Part> {
