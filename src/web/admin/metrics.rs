@@ -1,0 +1,1 @@
+//! The same for Prometheus, made anew for each scrape.
