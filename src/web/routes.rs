@@ -127,7 +127,8 @@ impl Front {
             }
             Route::Tokens if peer.lane == Lane::Reserve => Err(Refusal::Crowded),
             Route::Tokens => self.mint(&head.headers, body).await,
-            Route::Metrics | Route::Status => {
+            Route::Metrics => admin::metrics(&self.app, Moment::now()),
+            Route::Status => {
                 admin::status(&self.app, head.uri.query(), &head.headers, Moment::now())
             }
         }

@@ -142,6 +142,16 @@ impl Overview {
 }
 
 impl Role {
+    pub const ALL: [Self; 7] = [
+        Self::Scheduled(State::Prepared),
+        Self::Scheduled(State::Active),
+        Self::Scheduled(State::Retired),
+        Self::Scheduled(State::Expired),
+        Self::Bystander,
+        Self::Extra,
+        Self::Tombstone,
+    ];
+
     pub const fn name(self) -> &'static str {
         match self {
             Self::Scheduled(State::Prepared) => "PREPARED",
