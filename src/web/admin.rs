@@ -10,6 +10,8 @@ mod drawing;
 mod metrics;
 mod page;
 mod preference;
+#[cfg(test)]
+mod samples;
 mod status;
 mod tables;
 mod text;

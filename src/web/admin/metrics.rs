@@ -168,3 +168,50 @@ fn set(family: &Family<Label, Gauge>, label: &'static str, of: &str, value: i64)
 fn whole(number: impl TryInto<i64>) -> i64 {
     number.try_into().unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{EVIL, report};
+    use super::*;
+
+    fn lines() -> Vec<String> {
+        let text = text(&report()).unwrap();
+        assert!(text.ends_with("# EOF\n"), "{text}");
+        text.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn what_alerts_need_is_there_by_name() {
+        let lines = lines();
+        for want in [
+            r#"macp_auth_ready{for="mint"} 1"#,
+            r#"macp_auth_ready{for="jwks"} 1"#,
+            r#"macp_auth_alarms{kind="look"} 1"#,
+            r#"macp_auth_keys{state="PREPARED"} 1"#,
+            r#"macp_auth_keys{state="TOMBSTONE"} 0"#,
+            r#"macp_auth_signing_key_info{kid="active",algorithm="ES256"} 1"#,
+            "macp_auth_jwks_keys 3",
+            "macp_auth_next_switch_seconds 3600",
+            "macp_auth_next_removal_seconds 3000",
+            r#"macp_auth_token_ready{token="/module.so label \"b\""} 0"#,
+            "macp_auth_verifiers_seen 2",
+            "macp_auth_verifiers_lacking 1",
+        ] {
+            assert!(lines.iter().any(|line| line == want), "{want}: {lines:#?}");
+        }
+        let age = format!(r#"macp_auth_token_look_age_seconds{{token="/module.so {EVIL}"}} 12"#);
+        assert!(lines.contains(&age), "{lines:#?}");
+    }
+
+    #[test]
+    fn every_kind_of_alarm_has_a_series_before_it_is_raised() {
+        let lines = lines();
+        for kind in AlarmKind::ALL {
+            let start = format!("macp_auth_alarms{{kind=\"{}\"}} ", kind.name());
+            assert_eq!(
+                lines.iter().filter(|line| line.starts_with(&start)).count(),
+                1
+            );
+        }
+    }
+}

@@ -77,8 +77,7 @@ impl fmt::Display for Page<'_> {
         )?;
         write!(
             f,
-            r#"</main><footer><p>Key source: {source}. All times are UTC. The same for machines: <a href="/status?format=json">status</a>, <a href="/metrics">metrics</a>, <a href="/readyz">readiness</a>.</p></footer></body></html>
-"#,
+            r#"</main><footer><p>Key source: {source}. All times are UTC. The same for machines: <a href="/status?format=json">status</a>, <a href="/metrics">metrics</a>, <a href="/readyz">readiness</a>.</p></footer></body></html>"#,
             source = report.source
         )
     }

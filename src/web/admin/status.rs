@@ -246,3 +246,56 @@ pub(super) fn verified(health: &TokenHealth, now: UnixSeconds) -> Option<UnixSec
 fn at(instant: UnixSeconds) -> Option<String> {
     (instant != UnixSeconds::EVER).then(|| instant.rfc3339())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::report;
+    use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn the_status_says_what_an_operator_asks_for() {
+        let report = report();
+        let status = serde_json::to_value(Status::of(&report)).unwrap();
+
+        for (pointer, want) in [
+            ("/now", json!("2026-12-01T12:00:00Z")),
+            ("/signing_kid", json!("active")),
+            ("/next_switch", json!("2026-12-01T13:00:00Z")),
+            ("/next_removal", json!("2026-12-01T12:50:00Z")),
+            ("/keys/0/state", json!("PREPARED")),
+            ("/keys/0/verifiers_lacking", json!(1)),
+            ("/keys/1/signing", json!(true)),
+            ("/keys/3/state", json!("EXPIRED")),
+            ("/keys/3/verifiers_lacking", Value::Null),
+            ("/tokens/0/ready", json!(true)),
+            (
+                "/tokens/0/last_verified_signature",
+                json!("2026-12-01T11:59:57Z"),
+            ),
+            ("/tokens/1/last_look", Value::Null),
+            ("/tokens/1/label", Value::Null),
+            ("/verifiers/1/current", json!(false)),
+            ("/verifiers/1/lacks/0", json!("next")),
+            ("/verifiers_prepared", json!(false)),
+            ("/rules/least_lead_seconds", json!(491)),
+            ("/alarms/0/kind", json!("look")),
+        ] {
+            assert_eq!(
+                status.pointer(pointer),
+                Some(&want),
+                "{pointer}: {status:#}"
+            );
+        }
+    }
+
+    #[test]
+    fn verifiers_count_as_prepared_once_those_seen_lately_have_every_prepared_key() {
+        let mut report = report();
+        report.overview.verifiers[1].lacks.clear();
+        assert_eq!(Status::of(&report).verifiers_prepared, Some(true));
+
+        report.overview.keys.remove(0);
+        assert_eq!(Status::of(&report).verifiers_prepared, None);
+    }
+}
