@@ -31,7 +31,9 @@ use crate::clock::{Moment, UnixSeconds};
 use crate::jose::{Algorithm, Jwk, Kid};
 use crate::state_dir::StateDir;
 
-pub use overview::{KeyOverview, LookOverview, Overview, Role};
+pub use overview::{
+    KeyOverview, LookOverview, Overview, Role, TokenHealth, TokenIdentity, VerifierOverview,
+};
 
 /// What holds for all keys.
 #[derive(Debug, Clone)]

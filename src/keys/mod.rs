@@ -228,9 +228,13 @@ impl Signer {
         self.board.alarms()
     }
 
-    /// Everything about the keys.
+    /// Everything about the keys and the tokens that hold them.
     pub fn overview(&self, now: Moment) -> Overview {
-        self.board.overview(now)
+        let mut overview = self.board.overview(now);
+        if let Source::Token(signer) = &self.source {
+            signer.complete(&mut overview);
+        }
+        overview
     }
 
     /// A verifier has fetched this version of the JWKS.

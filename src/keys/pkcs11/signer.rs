@@ -14,23 +14,22 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use super::host::Host;
 use super::module::{LoadError, Module};
 use super::pin_guard::PinGuard;
-use super::seat::Seat;
 use super::shared::{Event, Shared, State};
-use super::supervisor::{Charge, Down, Supervisor};
+use super::supervisor::{Charge, Down};
 use super::token::TokenFault;
+use super::unit::Unit;
 use super::watch::{self, Patience};
 use crate::clock::{Deadline, UnixSeconds};
 use crate::config::{Pkcs11Config, TokenConfig};
 use crate::jose::SigningInput;
-use crate::keys::workers::Workers;
-use crate::keys::{Board, Choice, KeyRing, Part, PublishedKey, Readiness, SignError, Signed};
+use crate::keys::{
+    Board, Choice, KeyRing, Overview, Part, PublishedKey, Readiness, SignError, Signed,
+};
 use crate::state_dir::StateDir;
 
 /// How long the start waits for the tokens before it listens without them.
 const FIRST_TRY: Duration = Duration::from_secs(5);
 const SHUT_DOWN_WITHIN: Duration = Duration::from_secs(2);
-/// A token whose last verified signature is older is not ready.
-const FRESH: Duration = Duration::from_secs(30);
 
 /// Signs in tokens. Requests see a ring of published keys, and ask for signatures.
 #[derive(Debug)]
@@ -39,14 +38,6 @@ pub struct TokenSigner {
     tokens: Vec<Unit>,
     turn: AtomicUsize,
     _watching: Sender<()>,
-}
-
-/// One token with its threads.
-#[derive(Debug)]
-struct Unit {
-    shared: Arc<Shared>,
-    workers: Workers,
-    stopped: Receiver<Shutdown>,
 }
 
 /// Only a change of configuration cures these: the service does not start.
@@ -208,6 +199,20 @@ impl TokenSigner {
         }
     }
 
+    /// Adds what the tokens themselves say: how each is, and which key would sign a mint now.
+    pub(in crate::keys) fn complete(&self, overview: &mut Overview) {
+        let now = overview.now;
+        for look in &mut overview.looks {
+            let unit = self.tokens.iter().find(|unit| unit.name == look.token);
+            look.health = unit.map(|unit| unit.health(&self.board, now));
+        }
+        if overview.signing.is_some() {
+            let ring = Arc::clone(&self.board.ring());
+            let first = self.attempts(&ring, now, 0).into_iter().next();
+            overview.signing = first.map(|(choice, _)| choice.key.kid().clone());
+        }
+    }
+
     /// Has every token looked at now.
     pub(in crate::keys) fn look(&self) {
         for unit in &self.tokens {
@@ -231,77 +236,6 @@ impl TokenSigner {
         } else {
             Shutdown::Stuck
         }
-    }
-}
-
-impl Unit {
-    fn start(
-        charge: Charge,
-        inbox: Receiver<Event>,
-        config: &Pkcs11Config,
-    ) -> Result<(Self, Receiver<Result<(), Down>>), StartError> {
-        let shared = Arc::clone(&charge.shared);
-        let seats = (0..config.sessions)
-            .map(|number| Seat {
-                shared: Arc::clone(&shared),
-                number,
-            })
-            .collect();
-        let workers = Workers::start(seats, config.queue_length)?;
-        let (stopping, stopped) = bounded(1);
-        let (first, outcome) = bounded(1);
-        let supervisor = Supervisor::new(charge, inbox);
-        std::thread::Builder::new()
-            .name("token".to_owned())
-            .spawn(move || {
-                stopping.send(supervisor.run(&first)).ok();
-            })?;
-        let unit = Self {
-            shared,
-            workers,
-            stopped,
-        };
-        Ok((unit, outcome))
-    }
-
-    fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.shared, &other.shared)
-    }
-
-    fn is_in(&self, units: &[&Self]) -> bool {
-        units.iter().any(|unit| self.is(unit))
-    }
-
-    fn parts(&self, board: &Board, now: UnixSeconds) -> Vec<Part> {
-        let last = self.shared.last_look();
-        let ago = now.get().saturating_sub(last.get());
-        let look = match (last, board.is_fresh(last, now)) {
-            (UnixSeconds::EVER, _) => Err("its keys were never read".to_owned()),
-            (_, true) => Ok(format!("its keys were read {ago} s ago")),
-            (_, false) => Err(format!(
-                "its keys were read {ago} s ago: too long to know which of them sign"
-            )),
-        };
-        let standing = self.shared.standing.lock().clone();
-        let signature = match self.shared.since_verified() {
-            Some(ago) if !self.shared.is_down() && ago <= FRESH => {
-                Ok(format!("the last one verified {} s ago", ago.as_secs()))
-            }
-            Some(ago) => Err(format!("the last one verified {} s ago", ago.as_secs())),
-            None => Err("none has verified since the last failure".to_owned()),
-        };
-        [
-            ("token", standing.token),
-            ("key", standing.key),
-            ("keys_read", look),
-            ("signature", signature),
-        ]
-        .map(|(name, state)| Part {
-            name,
-            ok: state.is_ok(),
-            detail: state.unwrap_or_else(|trouble| trouble),
-        })
-        .into()
     }
 }
 

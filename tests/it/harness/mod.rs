@@ -1,5 +1,6 @@
 //! What the subjects share: a service under test, a throw-away token, an HTTP client, and an independent verifier.
 
+pub mod browser;
 pub mod faults;
 pub mod http;
 pub mod jwt;
@@ -12,6 +13,7 @@ pub mod vectors;
 pub mod vitals;
 pub mod wait;
 
+pub use browser::{Browser, Scheme};
 pub use http::{Answer, Connection};
 pub use jwt::{Jwks, Token};
 pub use own_keys::{ec_pkcs8, private_ec_jwk, private_rsa_jwk, rsa_jwk, rsa_pkcs8};
