@@ -34,6 +34,7 @@ mod memory;
 mod pinned;
 mod pkcs11;
 mod properties;
+mod rotation;
 mod secrecy;
 mod soak;
 mod start;
