@@ -31,6 +31,7 @@ mod faults_token;
 mod layout;
 mod losing;
 mod memory;
+mod migration;
 mod pinned;
 mod pkcs11;
 mod properties;

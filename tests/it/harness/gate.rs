@@ -128,7 +128,8 @@ impl Ways {
         let number = self.turn.fetch_add(1, Ordering::SeqCst) % self.replicas.count();
         let port = self.replicas.port(number);
         let mut connection = Connection::try_open(IpAddr::V4(Ipv4Addr::LOCALHOST), port).ok()?;
-        let request = "GET /.well-known/jwks.json HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        let request =
+            "GET /.well-known/jwks.json HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
         connection.try_send(request).ok()?;
         let answer = connection.answer().ok()?;
         (answer.status == 200).then(|| answer.text())

@@ -168,7 +168,9 @@ impl Verdicts {
     fn collect(&self, number: usize, mut runtime: Runtime, inbox: &Receiver<Appointment>) {
         let mut waiting = BinaryHeap::new();
         while !self.stop.load(Ordering::SeqCst) {
-            let next = waiting.peek().map(|Reverse(first): &Reverse<Appointment>| first.due);
+            let next = waiting
+                .peek()
+                .map(|Reverse(first): &Reverse<Appointment>| first.due);
             let patience = next.map_or(LOOK_UP, |due| {
                 due.saturating_duration_since(Instant::now()).min(LOOK_UP)
             });

@@ -101,8 +101,8 @@ impl Traffic {
         self.runtimes.checks()
     }
 
-    pub fn rejected(&self) -> usize {
-        self.runtimes.rejections().len()
+    pub fn rejections(&self) -> Vec<Rejection> {
+        self.runtimes.rejections()
     }
 
     /// Until every replica has signed with this key.
@@ -168,7 +168,11 @@ impl Seen {
             match self.exchange(replica, &mut open) {
                 Ok(compact) => self.send_round(replica, compact, runtimes, &mut dice),
                 Err(_) if disturbed || self.replicas.is_disturbed(replica) => {}
-                Err(why) => self.failed.lock().unwrap().push(format!("replica {replica}: {why}")),
+                Err(why) => self
+                    .failed
+                    .lock()
+                    .unwrap()
+                    .push(format!("replica {replica}: {why}")),
             }
         }
     }
@@ -258,7 +262,8 @@ impl Outcome {
                 error,
             } = rejection;
             let before = self.fetches.iter().rev();
-            let before = before.filter(|fetch| fetch.verifier == *verifier && fetch.at <= *at + SOON);
+            let before =
+                before.filter(|fetch| fetch.verifier == *verifier && fetch.at <= *at + SOON);
             let _ = writeln!(
                 text,
                 "  {error}\n    a token of {:.3} s under {} by replica {}; verifier {verifier} had fetched:",
