@@ -60,25 +60,22 @@ pub fn wait_until(instant: u64) {
 
 /// Makes a key that signs from this instant on; its kid.
 pub fn generate(launch: &Launch, algorithm: &str, instant: u64) -> String {
-    let (days, second) = (instant / 86_400, instant % 86_400);
-    let (year, month, day) = civil(days);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    let text = format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z");
+    let from = written(instant);
+    let arguments = ["keys", "generate", "--json", "--alg", algorithm];
     let made = launch
         .clone()
-        .arguments(&[
-            "keys",
-            "generate",
-            "--alg",
-            algorithm,
-            "--activate-at",
-            &text,
-            "--json",
-        ])
+        .arguments(&[&arguments[..], &["--activate-at", &from]].concat())
         .run();
     assert_eq!(made.code, Some(0), "{made:?}");
     let made: Value = serde_json::from_str(&made.stdout).unwrap();
     made["kid"].as_str().unwrap().to_owned()
+}
+
+/// `20261201T120000Z`.
+pub fn written(instant: u64) -> String {
+    let (year, month, day) = civil(instant / 86_400);
+    let (hour, minute, second) = (instant / 3600 % 24, instant / 60 % 60, instant % 60);
+    format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
 }
 
 /// The day that lies so many after 1970-01-01.
