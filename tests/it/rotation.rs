@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::harness::hurry::{
-    LEAD, REACHES, RETAIN, TOKEN_LIFE, VERIFIER_TTL, generate, hurried, now, remembering,
+    REACHES, RETAIN, TOKEN_LIFE, VERIFIER_TTL, generate, hurried, next_switch, now, remembering,
     wait_until,
 };
 use crate::harness::service::PATIENCE;
@@ -43,7 +43,7 @@ fn three_rotations_under_traffic_reject_no_token() {
     traffic.wait_until_all_have_keys();
 
     // To another algorithm.
-    let switch = now() + LEAD + 2;
+    let switch = next_switch();
     let second = generate(&launch, "ES256", switch);
     wait_until(switch);
     traffic.wait_until_all_sign_with(&second);
@@ -51,7 +51,7 @@ fn three_rotations_under_traffic_reject_no_token() {
 
     // One replica is away while the key is made, another while it begins to sign.
     fleet.stop(0);
-    let switch = now() + LEAD + 2;
+    let switch = next_switch();
     let third = generate(&launch, "ES256", switch);
     fleet.start_again(0);
     wait_until(switch - 1);
@@ -62,7 +62,7 @@ fn three_rotations_under_traffic_reject_no_token() {
 
     // Verifiers cannot fetch for a while, and the lead is longer by as much.
     let outage = 18;
-    let switch = now() + LEAD + outage + 2;
+    let switch = next_switch() + outage;
     traffic.gate().shut();
     let fourth = generate(&launch, "RS256", switch);
     wait_until(switch - REACHES);
@@ -88,6 +88,22 @@ fn three_rotations_under_traffic_reject_no_token() {
     outcome.must_be_flawless(&fleet);
     let in_vain = outcome.fetches.iter().filter(|fetch| fetch.kids.is_none());
     assert!(in_vain.count() >= PACE.verifiers, "nobody met the outage");
+}
+
+#[test]
+fn hangups_under_traffic_fail_no_mint() {
+    let hsm = SoftHsm::with_key("ES256");
+    let fleet = replicas(&hsm, &hurried(hsm.launch()));
+    let traffic = Traffic::start(&fleet, PACE);
+    traffic.wait_until_all_have_keys();
+
+    for _ in 0..20 {
+        for replica in fleet.replicas() {
+            replica.signal("HUP");
+        }
+        traffic.wait_for_checks(traffic.checks() + 20);
+    }
+    traffic.stop().must_be_flawless(&fleet);
 }
 
 #[test]
@@ -123,7 +139,7 @@ fn a_key_that_is_withdrawn_before_its_tokens_die_is_noticed() {
     let traffic = Traffic::start(&fleet, PACE);
     traffic.wait_until_all_have_keys();
 
-    let second = generate(&launch, "ES256", now() + LEAD + 2);
+    let second = generate(&launch, "ES256", next_switch());
     traffic.wait_until_all_sign_with(&second);
 
     until("a rejected token", PATIENCE, || {

@@ -6,7 +6,7 @@ use std::fs;
 use std::time::Duration;
 
 use crate::harness::hurry::{
-    LEAD, TOKEN_LIFE, VERIFIER_TTL, hurried, now, remembering, wait_until, written,
+    TOKEN_LIFE, VERIFIER_TTL, hurried, next_switch, now, remembering, wait_until, written,
 };
 use crate::harness::service::PATIENCE;
 use crate::harness::{Fleet, KeyPair, Pace, SoftHsm, Traffic, until};
@@ -57,7 +57,7 @@ fn a_file_of_instants_drives_a_rotation_that_no_verifier_notices() {
         ..KeyPair::EC
     });
     // A poll until it is seen, which is its creation: its id carries none.
-    let switch = now() + LEAD + 4;
+    let switch = next_switch();
     say(&hsm, &[("9a", "ever"), ("9e", &written(switch))]);
     let new = until("the new key is published", PATIENCE, || {
         let kids = first.jwks().kids();

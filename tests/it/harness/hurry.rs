@@ -53,6 +53,11 @@ pub fn now() -> u64 {
     since.unwrap().as_secs()
 }
 
+/// When a key can sign that is asked for now: its command may take a while to start.
+pub fn next_switch() -> u64 {
+    now() + LEAD + 4
+}
+
 pub fn wait_until(instant: u64) {
     let patience = Duration::from_secs(60 + instant.saturating_sub(now()));
     until("the hour", patience, || (now() >= instant).then_some(()));
@@ -80,7 +85,9 @@ pub fn written(instant: u64) -> String {
 
 /// The day that lies so many after 1970-01-01.
 fn civil(mut days: u64) -> (u64, u64, u64) {
-    let leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let leap = |year: u64| {
+        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+    };
     let mut year = 1970;
     while days >= 365 + u64::from(leap(year)) {
         days -= 365 + u64::from(leap(year));
