@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::harness::hurry::{VERIFIER_TTL, generate, hurried, now};
+use crate::harness::hurry::{VERIFIER_TTL, generate, hurried, now, remembering};
 use crate::harness::runtimes::Runtime;
 use crate::harness::service::PATIENCE;
 use crate::harness::{KeyPair, Launch, Service, SoftHsm, until};
@@ -146,4 +146,45 @@ fn the_only_key_is_revoked_and_verifiers_forget_it_until_a_new_one_signs() {
         runtime.judge(&token.compact).ok()
     });
     assert!(runtime.judge(&stolen.compact).is_err());
+}
+
+#[test]
+fn a_revoked_key_stays_away_when_the_service_starts_without_its_hsm() {
+    let hsm = with_a_stand_by();
+    let revoked = Revoked::file(&hsm);
+    let launch = remembering(revoked.before(hurried(hsm.launch())), &hsm, 0);
+    let mut service = launch.clone().start();
+    let signing = service.mint(MINT).kid();
+    let mut kids = service.jwks().kids();
+    kids.retain(|kid| *kid != signing);
+    service.terminate();
+
+    fs::rename(hsm.path("tokens"), hsm.path("away")).unwrap();
+    let service = launch.clone().start();
+    assert_eq!(service.jwks().keys.len(), 2, "what was saved is served");
+    revoked.say(&signing);
+    wait_until_withdrawn(&service, &signing);
+    drop(service);
+    let service = launch.start();
+
+    assert_eq!(service.jwks().kids(), kids);
+    fs::rename(hsm.path("away"), hsm.path("tokens")).unwrap();
+    service.wait_ready();
+    assert_eq!(service.mint(MINT).kid(), kids[0]);
+    assert_eq!(service.jwks().kids(), kids);
+}
+
+#[test]
+fn a_revoked_pinned_key_no_longer_signs_and_is_no_longer_published() {
+    let hsm = SoftHsm::without_token();
+    let revoked = Revoked::file(&hsm);
+    let service = revoked.before(hurried(Launch::ephemeral("ES256"))).start();
+    let kid = service.mint(MINT).kid();
+
+    revoked.say(&kid);
+
+    wait_until_withdrawn(&service, &kid);
+    assert_eq!(service.post(MINT).status, 503);
+    assert_eq!(service.get("/readyz").status, 503);
+    assert_eq!(service.jwks().keys.len(), 1, "a key that nobody has");
 }
