@@ -36,11 +36,12 @@ for_verifying() {
     verifying_python >/dev/null 2>&1 || missing+=(python3 python3-jwt python3-cryptography)
 }
 
-# pkcs11-tool makes keys as other people make them, p11-kit puts the token into another process, and protoc is for
-# the build of the runtime's own verifier.
+# pkcs11-tool makes keys as other people make them, p11-kit puts the token into another process, libfaketime sets the clock of
+# one process, and protoc is for the build of the runtime's own verifier.
 for_testing() {
     command -v pkcs11-tool >/dev/null || missing+=(opensc)
     command -v p11-kit >/dev/null || missing+=(p11-kit p11-kit-modules)
+    dpkg-query -W -f '${Status}' libfaketime 2>/dev/null | grep -q 'ok installed' || missing+=(libfaketime)
     [ -n "${PROTOC:-}" ] || command -v protoc >/dev/null || missing+=(protobuf-compiler)
 }
 

@@ -167,9 +167,10 @@ fn generated(config: &Config, asked: &GenerateArguments, now: Moment) -> Result<
             return Err(KeysError::KeyExists { labels });
         }
     };
+    let stamp = uuid::Timestamp::now(uuid::NoContext);
     let mut text = String::new();
     for token in &config.tokens {
-        let made = generate_on(config, token, asked, activate_at);
+        let made = generate_on(config, token, asked, activate_at, stamp);
         // What was made before is told all the same: it is on its token.
         text.push_str(&made.map_err(|error| KeysError::Partly {
             made: text.clone(),
@@ -184,6 +185,7 @@ fn generate_on(
     on: &TokenConfig,
     asked: &GenerateArguments,
     activate_at: Instant,
+    stamp: uuid::Timestamp,
 ) -> Result<String, KeysError> {
     let KeySelector::Prefix(prefix) = &on.keys else {
         return Err(KeysError::FixedKey);
@@ -196,7 +198,7 @@ fn generate_on(
     let new = NewKey {
         algorithm: asked.algorithm,
         label: prefix.write(activate_at)?,
-        id: creation_id(),
+        id: creation_id(stamp),
     };
     generate::generate(&opened.token, &new)?;
     let key = opened.read_back(config, &new)?;
@@ -266,7 +268,8 @@ fn pkcs11(source: &KeySource) -> Result<&Pkcs11Config, KeysError> {
     }
 }
 
-/// A UUIDv7 of this very moment: it carries the creation time to every replica.
-fn creation_id() -> Vec<u8> {
-    uuid::Uuid::now_v7().into_bytes().to_vec()
+/// A UUIDv7: it carries the creation time to every replica. Keys made together have the same, so that none of them counts as
+/// the elder.
+fn creation_id(stamp: uuid::Timestamp) -> Vec<u8> {
+    uuid::Uuid::new_v7(stamp).into_bytes().to_vec()
 }

@@ -404,6 +404,7 @@ proptest! {
         rehearsal in any::<bool>(),
     ) {
         let mut rows = given(&TIMES, &numbers);
+        let of_rotation = rows.iter().any(|(name, _)| ![MAX_AGE, MAX_TTL].contains(name));
         if rehearsal {
             rows.push((UNSAFE.0, UNSAFE.1.to_owned()));
         }
@@ -413,9 +414,9 @@ proptest! {
                 let rules = config.rotation.rules;
                 prop_assert_eq!(rules.unsafe_timing, rehearsal);
                 let faults = rules.faults().count();
-                prop_assert!(rehearsal || faults == 0, "{:?}", rules);
+                prop_assert!(rehearsal || !of_rotation || faults == 0, "{:?}", rules);
                 let said = warnings.iter().filter(|text| text.contains(UNSAFE.0)).count();
-                prop_assert_eq!(said, faults + usize::from(rehearsal));
+                prop_assert_eq!(said, if rehearsal { faults + 1 } else { 0 });
             }
             Err(report) => {
                 let sums = report.problems.iter().filter(|problem| matches!(problem.fault, Fault::Rotation(_))).count();

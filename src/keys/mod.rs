@@ -200,7 +200,7 @@ impl Signer {
                     detail: "a software key, proved at start".to_owned(),
                 }],
             },
-            Source::Token(signer) => signer.mint_readiness(),
+            Source::Token(signer) => signer.mint_readiness(now.wall),
         };
         let ring = self.ring();
         let signing = ring

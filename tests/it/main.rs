@@ -29,6 +29,7 @@ mod faults_codes;
 mod faults_p11kit;
 mod faults_token;
 mod layout;
+mod looks;
 mod losing;
 mod memory;
 mod migration;

@@ -108,7 +108,7 @@ impl Board {
         let state = self.state.lock();
         let looks = self.config.tokens.iter().map(|token| LookOverview {
             token: token.clone(),
-            at: state.memory.looks().get(token).copied(),
+            at: state.last_look(token),
             failure: state.failed_looks.get(token).cloned(),
             refused: state.refused_keys.get(token).cloned().unwrap_or_default(),
         });

@@ -182,12 +182,6 @@ impl Shared {
         }
     }
 
-    /// Whether the token is live with this key.
-    pub(super) fn holds(&self, kid: &Kid) -> bool {
-        let live = self.phase.live();
-        live.is_some_and(|live| live.keys.iter().any(|(held, _)| held == kid))
-    }
-
     /// Takes every session away, mints wait. False where a thread does not come out of the module in time.
     pub(super) fn quiesce(&self) -> bool {
         self.phase.interrupt();

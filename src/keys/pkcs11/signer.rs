@@ -15,7 +15,7 @@ use super::host::Host;
 use super::module::{LoadError, Module};
 use super::pin_guard::PinGuard;
 use super::seat::Seat;
-use super::shared::{Event, Shared};
+use super::shared::{Event, Shared, State};
 use super::supervisor::{Charge, Down, Supervisor};
 use super::token::TokenFault;
 use super::watch::{self, Patience};
@@ -126,14 +126,18 @@ impl TokenSigner {
         let ring = Arc::clone(&self.board.ring());
         let attempts = self.attempts(&ring, now, ttl);
         let mut last = SignError::Unavailable;
+        let mut late: Vec<&Unit> = Vec::new();
         for (number, (choice, unit)) in attempts.iter().enumerate() {
             if unit.shared.is_down() {
                 continue;
             }
-            let others = attempts.iter().skip(number + 1);
-            let somebody_else = others.into_iter().any(|(_, other)| {
-                !Arc::ptr_eq(&other.shared, &unit.shared) && !other.shared.is_down()
-            });
+            let mut others = attempts.iter().skip(number + 1).map(|(_, other)| *other);
+            let somebody_else = others
+                .any(|other| !other.is(unit) && !other.is_in(&late) && !other.shared.is_down());
+            if somebody_else && unit.is_in(&late) {
+                // Its other keys would halve, again and again, what is left for those who may sign.
+                continue;
+            }
             let until = if somebody_else {
                 deadline.half_way()
             } else {
@@ -144,7 +148,12 @@ impl TokenSigner {
                 // It may have been revoked while it was signing.
                 Ok(_) if !self.board.publishes(key.kid()) => last = SignError::Unavailable,
                 Ok(jwt) => return Ok(Signed { jwt, ttl: *ttl }),
-                Err(error) => last = error,
+                Err(error) => {
+                    if error == SignError::TimedOut {
+                        late.push(unit);
+                    }
+                    last = error;
+                }
             }
             if deadline.passed() {
                 break;
@@ -162,17 +171,19 @@ impl TokenSigner {
         ttl: u64,
     ) -> Vec<(Choice<'a>, &'a Unit)> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        // Looked at once: a token that came back between two looks would be asked by nobody.
+        let tokens = self.tokens.iter().map(|unit| (unit, unit.shared.state()));
+        let tokens: Vec<(&Unit, State)> = tokens.collect();
         let mut attempts = Vec::new();
         let choices = ring.order(now, ttl);
         let read = |unit: &&Unit| self.board.is_fresh(unit.shared.last_look(), now);
         for choice in &choices {
             let first = attempts.len();
             attempts.extend(
-                self.tokens
+                tokens
                     .iter()
-                    .filter(read)
-                    .filter(|unit| unit.shared.holds(choice.key.kid()))
-                    .map(|unit| (choice.clone(), unit)),
+                    .filter(|(unit, state)| read(unit) && state.signs_with(choice.key.kid()))
+                    .map(|(unit, _)| (choice.clone(), *unit)),
             );
             if let Some(replicas) = attempts.get_mut(first..)
                 && !replicas.is_empty()
@@ -180,16 +191,17 @@ impl TokenSigner {
                 replicas.rotate_left(turn % replicas.len());
             }
         }
-        let curing = self.tokens.iter();
-        let curing = curing.filter(|unit| !unit.shared.is_down() && !unit.shared.is_live());
+        let curing = tokens.iter();
+        let curing = curing.filter(|(_, state)| matches!(state, State::Repairing));
         attempts.extend(
-            curing.flat_map(|unit| choices.iter().map(move |choice| (choice.clone(), unit))),
+            curing.flat_map(|(unit, _)| choices.iter().map(|choice| (choice.clone(), *unit))),
         );
         attempts
     }
 
-    pub(in crate::keys) fn mint_readiness(&self) -> Readiness {
-        let tokens: Vec<Vec<Part>> = self.tokens.iter().map(Unit::parts).collect();
+    pub(in crate::keys) fn mint_readiness(&self, now: UnixSeconds) -> Readiness {
+        let tokens = self.tokens.iter();
+        let tokens: Vec<Vec<Part>> = tokens.map(|unit| unit.parts(&self.board, now)).collect();
         Readiness {
             ready: tokens.iter().any(|parts| parts.iter().all(|part| part.ok)),
             parts: tokens.into_iter().flatten().collect(),
@@ -252,7 +264,24 @@ impl Unit {
         Ok((unit, outcome))
     }
 
-    fn parts(&self) -> Vec<Part> {
+    fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
+    fn is_in(&self, units: &[&Self]) -> bool {
+        units.iter().any(|unit| self.is(unit))
+    }
+
+    fn parts(&self, board: &Board, now: UnixSeconds) -> Vec<Part> {
+        let last = self.shared.last_look();
+        let ago = now.get().saturating_sub(last.get());
+        let look = match (last, board.is_fresh(last, now)) {
+            (UnixSeconds::EVER, _) => Err("its keys were never read".to_owned()),
+            (_, true) => Ok(format!("its keys were read {ago} s ago")),
+            (_, false) => Err(format!(
+                "its keys were read {ago} s ago: too long to know which of them sign"
+            )),
+        };
         let standing = self.shared.standing.lock().clone();
         let signature = match self.shared.since_verified() {
             Some(ago) if !self.shared.is_down() && ago <= FRESH => {
@@ -264,6 +293,7 @@ impl Unit {
         [
             ("token", standing.token),
             ("key", standing.key),
+            ("keys_read", look),
             ("signature", signature),
         ]
         .map(|(name, state)| Part {

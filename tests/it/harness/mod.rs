@@ -21,7 +21,7 @@ pub mod wait;
 pub use fleet::Fleet;
 pub use http::{Answer, Connection};
 pub use jwt::{Jwks, Token};
-pub use own_keys::{private_ec_jwk, private_rsa_jwk, rsa_jwk, rsa_pkcs8};
+pub use own_keys::{ec_pkcs8, private_ec_jwk, private_rsa_jwk, rsa_jwk, rsa_pkcs8};
 pub use service::{Launch, Service};
 pub use softhsm::{KeyPair, SoftHsm};
 pub use traffic::{Pace, Traffic};
