@@ -4,6 +4,8 @@
 //!
 //! With the times of `harness/hurry.rs` a whole rotation takes a quarter of a minute.
 
+use std::fs;
+use std::os::unix::fs::symlink;
 use std::time::Duration;
 
 use crate::harness::hurry::{
@@ -11,7 +13,7 @@ use crate::harness::hurry::{
     wait_until,
 };
 use crate::harness::service::PATIENCE;
-use crate::harness::{Fleet, Launch, Pace, SoftHsm, Traffic, until};
+use crate::harness::{Fleet, Launch, Outcome, Pace, SoftHsm, Traffic, until};
 
 fn reckless(launch: Launch, setting: &str) -> Launch {
     launch
@@ -122,9 +124,9 @@ fn a_key_that_signs_before_verifiers_have_it_is_noticed() {
     });
     let outcome = traffic.stop();
     eprintln!("{}", outcome.explained());
-    let early = outcome.rejections.iter();
+    let mut early = outcome.rejections.iter();
     assert!(
-        early.clone().all(|rejection| rejection.token.kid == second),
+        early.all(|rejection| rejection.token.kid == second),
         "{}",
         outcome.explained()
     );
@@ -147,10 +149,67 @@ fn a_key_that_is_withdrawn_before_its_tokens_die_is_noticed() {
     });
     let outcome = traffic.stop();
     eprintln!("{}", outcome.explained());
-    let late = outcome.rejections.iter();
+    let mut late = outcome.rejections.iter();
     assert!(
-        late.clone().all(|rejection| rejection.token.kid == first),
+        late.all(|rejection| rejection.token.kid == first),
         "{}",
         outcome.explained()
     );
+}
+
+/// A third replica that reaches the token by a way of its own.
+fn with_a_way_of_its_own(hsm: &SoftHsm, launch: &Launch) -> Fleet {
+    let configuration = fs::read_to_string(hsm.path("softhsm2.conf")).unwrap();
+    let tokens = hsm.path("tokens").display().to_string();
+    let detour = hsm.path("detour").display().to_string();
+    fs::write(
+        hsm.path("detour.conf"),
+        configuration.replace(&tokens, &detour),
+    )
+    .unwrap();
+    symlink(&tokens, &detour).unwrap();
+    let apart = launch.clone().set("SOFTHSM2_CONF", hsm.path("detour.conf"));
+    let launches = [launch.clone(), launch.clone(), apart];
+    Fleet::start(
+        (0..)
+            .zip(launches)
+            .map(|(replica, launch)| remembering(launch, hsm, replica)),
+    )
+}
+
+/// One replica does not see its token from before a key is made until long after the others sign with it.
+fn while_one_replica_is_blind(careless: bool) -> (Fleet, Outcome) {
+    let hsm = SoftHsm::with_key("RS256");
+    let launch = hurried(hsm.launch());
+    let fleet = with_a_way_of_its_own(&hsm, &launch);
+    let traffic = Traffic::start(&fleet, PACE);
+    traffic.wait_until_all_have_keys();
+    if careless {
+        traffic.gate().be_careless();
+    }
+
+    fleet.excuse(2, true);
+    fs::remove_file(hsm.path("detour")).unwrap();
+    let switch = next_switch();
+    let second = generate(&launch, "ES256", switch);
+    wait_until(switch);
+    traffic.wait_until_they_sign_with(&second, 0..2);
+    wait_until(now() + 3 * VERIFIER_TTL);
+    symlink(hsm.path("tokens"), hsm.path("detour")).unwrap();
+    traffic.wait_until_all_sign_with(&second);
+    fleet.excuse(2, false);
+    wait_until(now() + VERIFIER_TTL);
+    (fleet, traffic.stop())
+}
+
+#[test]
+fn a_replica_that_does_not_see_a_new_key_is_passed_over_and_nobody_notices() {
+    let (fleet, outcome) = while_one_replica_is_blind(false);
+    outcome.must_be_flawless(&fleet);
+}
+
+#[test]
+fn a_replica_that_does_not_see_a_new_key_is_noticed_where_nobody_asks_whether_it_is_ready() {
+    let (_fleet, outcome) = while_one_replica_is_blind(true);
+    assert!(!outcome.rejections.is_empty(), "{}", outcome.explained());
 }

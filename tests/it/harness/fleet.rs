@@ -68,9 +68,7 @@ impl Fleet {
 
     /// With SIGTERM.
     pub fn stop(&mut self, number: usize) {
-        self.addresses.0[number]
-            .disturbed
-            .store(true, Ordering::SeqCst);
+        self.excuse(number, true);
         let mut service = self.replicas[number].running.take().unwrap();
         let log = service.log_to_its_end();
         self.earlier_logs
@@ -85,8 +83,14 @@ impl Fleet {
         let address = &self.addresses.0[number];
         address.port.store(service.port(), Ordering::SeqCst);
         address.life.fetch_add(1, Ordering::SeqCst);
-        address.disturbed.store(false, Ordering::SeqCst);
         replica.running = Some(service);
+        self.excuse(number, false);
+    }
+
+    /// Whether its mints may fail from now on.
+    pub fn excuse(&self, number: usize, excused: bool) {
+        let disturbed = &self.addresses.0[number].disturbed;
+        disturbed.store(excused, Ordering::SeqCst);
     }
 
     /// The only replica goes on as something else.

@@ -1,5 +1,5 @@
-//! The one address under which verifiers fetch the key set: each fetch goes to the next replica, as behind a load balancer,
-//! and the way can be shut. It keeps a record of who fetched what, and when.
+//! The one address under which verifiers fetch the key set: each fetch goes to the next replica that says it is ready for
+//! it, as behind a load balancer, and the way can be shut. It keeps a record of who fetched what, and when.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::fleet::Addresses;
-use super::{Connection, Jwks};
+use super::{Answer, Connection, Jwks};
 
 /// Closes when dropped.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ struct Ways {
     replicas: Addresses,
     turn: AtomicUsize,
     shut: AtomicBool,
+    /// It asks no replica whether it is ready.
+    careless: AtomicBool,
     closed: AtomicBool,
     fetches: Mutex<Vec<Fetch>>,
 }
@@ -45,6 +47,7 @@ impl Gate {
             replicas,
             turn: AtomicUsize::new(0),
             shut: AtomicBool::new(false),
+            careless: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             fetches: Mutex::default(),
         });
@@ -80,6 +83,11 @@ impl Gate {
 
     pub fn open(&self) {
         self.ways.shut.store(false, Ordering::SeqCst);
+    }
+
+    /// From now on a fetch goes to any replica, ready or not.
+    pub fn be_careless(&self) {
+        self.ways.careless.store(true, Ordering::SeqCst);
     }
 
     pub fn fetches(&self) -> Vec<Fetch> {
@@ -125,14 +133,31 @@ impl Ways {
         if self.shut.load(Ordering::SeqCst) {
             return None;
         }
-        let number = self.turn.fetch_add(1, Ordering::SeqCst) % self.replicas.count();
+        let all = self.replicas.count();
+        let turn = self.turn.fetch_add(1, Ordering::SeqCst);
+        let in_turn = (0..all).map(|next| (turn + next) % all);
+        let mut ready = in_turn.filter(|&number| self.is_ready(number));
+        let number = if self.careless.load(Ordering::SeqCst) {
+            turn % all
+        } else {
+            // Where none is ready, any is better than none.
+            ready.next().unwrap_or(turn % all)
+        };
+        let answer = self.get(number, "/.well-known/jwks.json")?;
+        (answer.status == 200).then(|| answer.text())
+    }
+
+    fn is_ready(&self, number: usize) -> bool {
+        self.get(number, "/readyz?for=jwks")
+            .is_some_and(|answer| answer.status == 200)
+    }
+
+    fn get(&self, number: usize, path: &str) -> Option<Answer> {
         let port = self.replicas.port(number);
         let mut connection = Connection::try_open(IpAddr::V4(Ipv4Addr::LOCALHOST), port).ok()?;
-        let request =
-            "GET /.well-known/jwks.json HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-        connection.try_send(request).ok()?;
-        let answer = connection.answer().ok()?;
-        (answer.status == 200).then(|| answer.text())
+        let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        connection.try_send(head).ok()?;
+        connection.answer().ok()
     }
 }
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -107,10 +108,15 @@ impl Traffic {
 
     /// Until every replica has signed with this key.
     pub fn wait_until_all_sign_with(&self, kid: &str) {
-        let replicas = self.seen.0.replicas.count();
-        until("all replicas sign with the new key", PATIENCE, || {
+        self.wait_until_they_sign_with(kid, 0..self.seen.0.replicas.count());
+    }
+
+    /// Until each of these replicas has.
+    pub fn wait_until_they_sign_with(&self, kid: &str, replicas: Range<usize>) {
+        until("they sign with the new key", PATIENCE, || {
             let signed = self.seen.0.signed.lock().unwrap();
-            (0..replicas)
+            let mut replicas = replicas.clone();
+            replicas
                 .all(|replica| signed.contains(&(kid.to_owned(), replica)))
                 .then_some(())
         });
