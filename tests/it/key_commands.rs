@@ -547,6 +547,61 @@ fn prune_destroys_nothing_while_a_token_lacks_the_active_key_or_cannot_be_read()
 }
 
 #[test]
+fn revoke_bound_says_how_long_where_and_what_would_sign_and_revokes_nothing() {
+    let hsm = SoftHsm::with_key("ES256");
+    let kid = states(&listed(hsm.launch()))[0].0.clone();
+    let ask = |launch: Launch| json(&keys(launch, &["revoke-bound", &kid, "--json"]));
+
+    let alone = ask(hsm.launch());
+    assert_eq!(alone["signs_now"], true);
+    assert_eq!(alone["seconds"]["fetching"], 365);
+    assert_eq!(alone["seconds"]["cut_off"], 3960);
+    assert_eq!(alone["after"]["signing"], Value::Null);
+    let alarms = alone["after"]["alarms"].to_string();
+    assert!(alarms.contains("every key is revoked"), "{alarms}");
+
+    let next = kid_of(&keys(hsm.launch(), &["generate", "--json"]));
+    let short = hsm
+        .launch()
+        .set("MACP_AUTH_VERIFIER_TTL_SECONDS", "100")
+        .set("MACP_AUTH_JWKS_MAX_AGE_SECONDS", "10");
+    let followed = ask(short);
+    assert_eq!(followed["seconds"]["fetching"], 115);
+    assert_eq!(followed["after"]["signing"], next.as_str());
+    let alarms = followed["after"]["alarms"].to_string();
+    assert!(
+        alarms.contains("before it was published for the lead"),
+        "{alarms}"
+    );
+
+    let file = hsm.path("revoked");
+    std::fs::write(&file, "# none\n").unwrap();
+    let with_file = hsm.launch().set("MACP_AUTH_REVOKED_KIDS_FILE", &file);
+    let said = keys(with_file.clone(), &["revoke-bound", &kid]);
+    let line = said.lines().find(|line| line.contains("printf")).unwrap();
+    let done = std::process::Command::new("sh").args(["-c", line]).status();
+    assert!(done.unwrap().success());
+    let after = listed(with_file);
+    assert!(
+        states(&after).contains(&(kid.clone(), "REVOKED".to_owned())),
+        "{after}"
+    );
+    assert_eq!(listed(hsm.launch())["signing"], kid.as_str());
+}
+
+#[test]
+fn revoke_bound_of_an_unknown_key_says_which_are_known() {
+    let hsm = SoftHsm::with_key("ES256");
+    let kid = states(&listed(hsm.launch()))[0].0.clone();
+    let refused = try_keys(hsm.launch(), &["revoke-bound", "-nobody"]);
+
+    assert_eq!(refused.code, Some(1));
+    assert_eq!(refused.stdout, "");
+    assert!(refused.stderr.contains("-nobody"), "{refused:?}");
+    assert!(refused.stderr.contains(&kid), "{refused:?}");
+}
+
+#[test]
 fn no_command_changes_a_token_without_a_login_or_shows_a_pin() {
     let hsm = SoftHsm::new();
     let launch = hsm.launch().unset("MACP_AUTH_PKCS11_PIN_FILE").secret(PIN);

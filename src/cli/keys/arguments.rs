@@ -24,6 +24,8 @@ pub enum KeysCommand {
     /// Show which keys nobody needs any more; with --yes, destroy them
     #[command(after_help = PRUNE_HELP)]
     Prune(PruneArguments),
+    /// Say how long a key could still verify once it is revoked, and what would sign then; revokes nothing
+    RevokeBound(RevokeBoundArguments),
 }
 
 const GENERATE_HELP: &str = "\
@@ -115,6 +117,17 @@ pub struct PruneArguments {
     #[arg(long, value_name = "PATH")]
     pub pin_file: Option<PathBuf>,
     /// Print JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `keys revoke-bound`.
+#[derive(Debug, Args)]
+pub struct RevokeBoundArguments {
+    /// The key, as `keys list` shows it
+    #[arg(allow_hyphen_values = true)]
+    pub kid: String,
+    /// Print JSON instead of text
     #[arg(long)]
     pub json: bool,
 }

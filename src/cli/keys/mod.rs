@@ -16,6 +16,7 @@ mod list;
 mod naming;
 mod plan;
 mod prune;
+mod revoke_bound;
 mod span;
 mod timeline;
 
@@ -88,6 +89,8 @@ pub enum KeysError {
         "the token {token} holds no active key, so nothing is destroyed anywhere: what has expired may be all that it has. See `keys list`, and make the key with `keys generate`"
     )]
     ActiveMissing { token: String },
+    #[error("no key of that kid is known here: {kid}. Known are: {known}")]
+    UnknownKid { kid: String, known: String },
     #[error("{kid} is not where it was a moment ago. Look at `keys list`, and run this again")]
     Moved { kid: Kid },
     #[error(
@@ -132,6 +135,9 @@ pub(super) fn run(outside: &mut Outside<'_>, command: &KeysCommand) -> ExitCode 
         ),
         KeysCommand::Prune(asked) => with(outside, asked.pin_file.as_deref(), |config, _| {
             prune::answer(&config, asked, now)
+        }),
+        KeysCommand::RevokeBound(asked) => with(outside, None, |config, _| {
+            revoke_bound::answer(&config, asked, now)
         }),
     }
 }
