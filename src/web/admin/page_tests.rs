@@ -2,7 +2,7 @@
 
 use super::super::samples::{EVIL, report};
 use super::*;
-use crate::keys::Readiness;
+use crate::keys::{Part, Readiness};
 
 #[test]
 fn foreign_text_is_never_markup_wherever_it_stands() {

@@ -196,7 +196,7 @@ proptest! {
             prop_assert!(span.from <= span.until && span.until <= Place::END, "{:?}", span);
         }
         let ticks: Vec<Place> = timeline.ticks.iter().map(|tick| tick.place).collect();
-        prop_assert!(ticks.len() <= 6 && ticks.is_sorted() && ticks.iter().all(|place| *place <= Place::END));
+        prop_assert!(ticks.len() <= 7 && ticks.is_sorted() && ticks.iter().all(|place| *place <= Place::END));
         prop_assert!(timeline.now <= Place::END);
     }
 }
