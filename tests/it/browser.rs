@@ -10,8 +10,8 @@ use serde_json::Value;
 use crate::harness::service::PATIENCE;
 use crate::harness::{Browser, KeyPair, Launch, Scheme, Service, SoftHsm, until};
 
-/// A desktop, a phone, and the smallest phone.
-const WIDTHS: [u32; 3] = [1200, 390, 320];
+/// A desktop, a tablet, a phone, and the smallest phone.
+const WIDTHS: [u32; 4] = [1200, 768, 390, 320];
 const HEIGHT: u32 = 1000;
 
 /// A key of ours as it would have been made and labelled then: (made, signs from), in minutes from now.

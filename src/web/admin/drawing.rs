@@ -30,7 +30,7 @@ const BAR_HEIGHT: usize = 22;
 const AXIS: usize = 26;
 /// In per cent: the longest word has room on the narrowest screen, or on a wide one.
 const ROOM: u16 = 26;
-const ROOM_WHEN_WIDE: u16 = 11;
+const ROOM_WHEN_WIDE: u16 = 10;
 /// In per cent from an edge: a label that is centred there would stick out.
 const EDGE: u16 = 8;
 
