@@ -7,7 +7,7 @@
 //! ```
 //!
 //! hyper parses and frames; accepting, limits and routing are ours. Nothing here decides who may mint what.
-//! Two servers of the same make: the public one, and where it is configured the [`admin`] one with its own paths.
+//! Two servers of the same make: the public one, and where it is configured the one of `admin` with its own paths.
 //! Bodies, tokens and Authorization headers are never logged.
 
 mod admin;

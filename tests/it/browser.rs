@@ -10,8 +10,8 @@ use serde_json::Value;
 use crate::harness::service::PATIENCE;
 use crate::harness::{Browser, KeyPair, Launch, Scheme, Service, SoftHsm, until};
 
-/// A desktop, a phone, and the smallest phone.
-const WIDTHS: [u32; 3] = [1200, 390, 320];
+/// A desktop, a tablet, a phone, and the smallest phone.
+const WIDTHS: [u32; 4] = [1200, 768, 390, 320];
 const HEIGHT: u32 = 1000;
 
 /// A key of ours as it would have been made and labelled then: (made, signs from), in minutes from now.
@@ -90,7 +90,7 @@ for (const e of document.body.querySelectorAll('*')) {
   if (!seen(e) || !own || e.closest('thead') && getComputedStyle(e.closest('thead')).position === 'absolute' || e.tagName === 'title') continue;
   texts += 1;
   const style = getComputedStyle(e), svg = e.ownerSVGElement;
-  const word = svg && e.classList.contains('word') ? e.previousElementSibling : null;
+  const word = svg && e.classList.contains('word') ? e.parentElement.querySelector('rect.' + e.classList[1]) : null;
   const ground = word ? rgb(getComputedStyle(word).fill) : behind(svg || e);
   const ratio = contrast(rgb(svg ? style.fill : style.color), ground);
   if (ratio < 4.5) faint.push(name(e) + ' ' + ratio.toFixed(2));
@@ -102,6 +102,9 @@ for (const e of document.body.querySelectorAll('*')) {
 const labels = [...document.querySelectorAll('.timeline text')].filter(seen).map(e => [e, e.getBoundingClientRect()]);
 for (const [a, x] of labels) for (const [b, y] of labels)
   if (a !== b && !a.contains(b) && x.left < y.right && y.left < x.right && x.top + 3 < y.bottom - 3 && y.top + 3 < x.bottom - 3) colliding.push(name(a) + ' ' + name(b));
+for (const line of document.querySelectorAll('line.now')) for (const [e, x] of labels) {
+  const at = line.getBoundingClientRect();
+  if (e.classList.contains('word') && at.top < x.bottom && x.top < at.bottom && x.left < at.left && at.left < x.right) colliding.push(name(e) + ' and now'); }
 return { width: root.clientWidth, texts, overflowing, faint, colliding, dark: light(behind(document.body)) < 0.2,
   fetched: performance.getEntriesByType('resource').map(e => e.name) };
 "#;
@@ -146,7 +149,14 @@ fn the_page_shows_a_rotation_on_every_screen() {
             "{row}"
         );
     }
-    keep_picture(&browser);
+    for (name, width, scheme) in [
+        ("status", 1000, Scheme::Light),
+        ("status-dark", 1000, Scheme::Dark),
+        ("status-phone", 390, Scheme::Light),
+    ] {
+        load(&browser, &service, width, scheme);
+        keep_picture(&browser, name, width);
+    }
 }
 
 #[test]
@@ -166,6 +176,7 @@ fn the_page_says_first_what_is_wrong_and_foreign_names_stay_text() {
     must_be_readable(&browser, &service);
 
     load(&browser, &service, 390, Scheme::Light);
+    keep_picture(&browser, "status-trouble", 390);
     let text = browser.run("return document.querySelector('h1').textContent");
     assert!(text.as_str().unwrap().contains("Does not sign"), "{text}");
     let first = browser.run("return document.querySelector('main section').textContent");
@@ -191,22 +202,14 @@ fn the_page_renews_itself() {
 }
 
 /// Beside the build; docs/images/status.png is such a picture.
-fn keep_picture(browser: &Browser) {
-    let height = browser
-        .run("return document.documentElement.scrollHeight")
-        .as_u64()
-        .unwrap();
-    browser.resize(1000, u32::try_from(height).unwrap());
-    let height = browser
-        .run("return document.documentElement.scrollHeight")
-        .as_u64()
-        .unwrap();
-    browser.resize(1000, u32::try_from(height).unwrap());
-    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("status.png");
+fn keep_picture(browser: &Browser, name: &str, width: u32) {
+    let height = browser.run("return document.documentElement.scrollHeight");
+    browser.resize(width, height.as_u64().unwrap().try_into().unwrap());
     let picture = browser.picture();
     assert!(
         picture.starts_with(b"\x89PNG") && picture.len() > 10_000,
         "no picture"
     );
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.png"));
     fs::write(file, picture).unwrap();
 }

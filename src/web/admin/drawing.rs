@@ -29,8 +29,8 @@ const BAR: usize = 20;
 const BAR_HEIGHT: usize = 22;
 const AXIS: usize = 26;
 /// In per cent: the longest word has room on the narrowest screen, or on a wide one.
-const ROOM: u16 = 23;
-const ROOM_WHEN_WIDE: u16 = 11;
+const ROOM: u16 = 26;
+const ROOM_WHEN_WIDE: u16 = 10;
 /// In per cent from an edge: a label that is centred there would stick out.
 const EDGE: u16 = 8;
 
@@ -85,6 +85,17 @@ impl Drawing<'_> {
         for span in &row.spans {
             draw_span(f, span, bar)?;
         }
+        // Over the bars, and behind the words.
+        let (now, end) = (self.timeline.now, bar + BAR_HEIGHT);
+        for class in ["now edge", "now"] {
+            write!(
+                f,
+                r#"<line class="{class}" x1="{now}" x2="{now}" y1="{bar}" y2="{end}"/>"#
+            )?;
+        }
+        for span in &row.spans {
+            draw_word(f, span, now, bar)?;
+        }
         for mark in &row.marks {
             draw_mark(f, mark, bar)?;
         }
@@ -118,18 +129,38 @@ fn draw_span(f: &mut fmt::Formatter<'_>, span: &Span, bar: usize) -> fmt::Result
         from = span.from,
         since = bound(" from ", span.starts),
         until = bound(" until ", span.ends),
-    )?;
-    let roomy = match width.per_cent() {
+    )
+}
+
+/// Where it has room, beside the line of now.
+fn draw_word(f: &mut fmt::Formatter<'_>, span: &Span, now: Place, bar: usize) -> fmt::Result {
+    let (class, word) = (class(span.phase), span.phase.name());
+    let (from, until) = beside(span.from, span.until, now);
+    let roomy = match from.to(until).per_cent() {
         room if room >= ROOM => "",
         room if room >= ROOM_WHEN_WIDE => " roomy",
         _ => return Ok(()),
     };
-    let middle = span.from.half_way(span.until);
+    let middle = from.half_way(until);
     let baseline = bar + 15;
     write!(
         f,
         r#"<text class="word {class}{roomy}" x="{middle}" y="{baseline}" text-anchor="middle">{word}</text>"#
     )
+}
+
+/// The stretch itself, or its longer part where the line would cross its middle.
+fn beside(from: Place, until: Place, now: Place) -> (Place, Place) {
+    let middle = from.half_way(until);
+    let distance = middle.to(now).max(now.to(middle));
+    if now <= from || until <= now || distance.per_cent() > ROOM / 2 {
+        return (from, until);
+    }
+    if from.to(now) < now.to(until) {
+        (now, until)
+    } else {
+        (from, now)
+    }
 }
 
 /// A small shape over the bar: up where the key begins to sign, down where it ends, a cross where it is withdrawn.

@@ -3,7 +3,8 @@
 //! From top to bottom as somebody asks who was woken: does it sign, what is wrong, what comes next; then keys, tokens,
 //! verifiers and rules. Everything foreign goes through [`Safe`]. The policy allows this style and nothing else.
 
-use std::fmt;
+use std::collections::BTreeSet;
+use std::fmt::{self, Write as _};
 use std::sync::LazyLock;
 
 use aws_lc_rs::digest;
@@ -16,7 +17,7 @@ use super::tables::{Keys, RulesTable, Tokens, Verifiers};
 use super::text::{Safe, calendar, distance, head};
 use super::timeline::Timeline;
 use crate::clock::UnixSeconds;
-use crate::keys::Part;
+use crate::keys::board::LookOverview;
 
 const STYLE: &str = include_str!("style.css");
 /// Between two loads, in seconds.
@@ -70,9 +71,9 @@ impl fmt::Display for Page<'_> {
         write!(
             f,
             "{}{}{}{}",
-            Keys(overview),
             Tokens(overview),
             Verifiers(overview),
+            Keys(overview),
             RulesTable(overview)
         )?;
         write!(
@@ -109,41 +110,54 @@ fn headline(report: &Report) -> (Mood, String) {
         ),
         (false, true) => (Mood::Bad, "Does not sign".to_owned()),
         (true, false) => (Mood::Bad, "Signs, but its JWKS may be old".to_owned()),
-        (true, true) => match report.overview.alarms.len() {
-            0 => (Mood::Good, "All is well".to_owned()),
-            1 => (Mood::Warning, "Signs, with 1 alarm".to_owned()),
-            more => (Mood::Warning, format!("Signs, with {more} alarms")),
+        (true, true) => match (report.overview.alarms.len(), silent(report).count()) {
+            (0, 0) => (Mood::Good, "All is well".to_owned()),
+            (0, _) => (Mood::Warning, "Signs, but not with every token".to_owned()),
+            (1, _) => (Mood::Warning, "Signs, with 1 alarm".to_owned()),
+            (more, _) => (Mood::Warning, format!("Signs, with {more} alarms")),
         },
     }
 }
 
-/// What is not ready, then the alarms.
+/// Tokens that do not sign.
+fn silent(report: &Report) -> impl Iterator<Item = &LookOverview> {
+    let looks = report.overview.looks.iter();
+    looks.filter(|look| look.health.as_ref().is_some_and(|health| !health.ready))
+}
+
+/// What is not ready, the tokens that do not sign, the alarms: each sentence once.
 fn troubles(f: &mut fmt::Formatter<'_>, report: &Report) -> fmt::Result {
-    let alarms = &report.overview.alarms;
-    let no_alarm = |part: &&Part| alarms.iter().all(|alarm| alarm.detail != part.detail);
-    let failing = [("Minting", &report.mint), ("JWKS", &report.jwks)]
-        .into_iter()
-        .filter(|(_, readiness)| !readiness.ready)
-        .flat_map(|(name, readiness)| readiness.parts.iter().map(move |part| (name, part)))
-        .filter(|(_, part)| !part.ok && no_alarm(part));
-    let mut lines: Vec<String> = failing
-        .map(|(name, part)| {
-            let detail = Safe(&part.detail);
-            format!("<li><b>{name}: {}</b> {detail}</li>", Safe(part.name))
-        })
-        .collect();
-    lines.extend(alarms.iter().map(|alarm| {
-        let (kind, detail) = (alarm.kind.name(), Safe(&alarm.detail));
-        format!("<li><b>{kind}</b> {detail}</li>")
-    }));
+    let mut told = BTreeSet::new();
+    let mut lines = String::new();
+    for (name, detail) in failing(report) {
+        let repeats = told.iter().any(|known: &&str| known.contains(detail));
+        if !repeats {
+            told.insert(detail);
+            write!(lines, "<li><b>{}</b> {}</li>", Safe(name), Safe(detail))?;
+        }
+    }
     if lines.is_empty() {
         return Ok(());
     }
     write!(
         f,
-        r#"<section class="troubles"><h2>What is wrong</h2><ul>{}</ul></section>"#,
-        lines.concat()
+        r#"<section class="troubles"><h2>What is wrong</h2><ul>{lines}</ul></section>"#
     )
+}
+
+/// (what, in which way). Alarms come first: their sentences say what to do.
+fn failing(report: &Report) -> impl Iterator<Item = (&str, &str)> {
+    let alarms = report.overview.alarms.iter();
+    let alarms = alarms.map(|alarm| (alarm.kind.name(), &alarm.detail));
+    let unready = [&report.mint, &report.jwks].into_iter();
+    let unready = unready.filter(|readiness| !readiness.ready);
+    let unready = unready.flat_map(|readiness| &readiness.parts);
+    let of_tokens = silent(report).filter_map(|look| look.health.as_ref());
+    let of_tokens = of_tokens.flat_map(|health| &health.parts);
+    let parts = unready.chain(of_tokens).filter(|part| !part.ok);
+    alarms
+        .chain(parts.map(|part| (part.name, &part.detail)))
+        .map(|(name, detail)| (name, detail.as_str()))
 }
 
 /// What there is now and what comes next, each in a few words.
@@ -167,12 +181,22 @@ fn tiles(f: &mut fmt::Formatter<'_>, report: &Report) -> fmt::Result {
     let current = recent().filter(|verifier| verifier.is_current()).count();
     let verifiers = match recent().count() {
         0 => "no verifier was seen lately".to_owned(),
-        all => format!("{current} of {all} verifiers have them"),
+        all => format!("all known to {current} of {all} verifiers"),
+    };
+    let tokens = match overview.looks.len() {
+        0 => format!(
+            "<b>none</b><span>the key is in memory ({})</span>",
+            report.source
+        ),
+        all => {
+            let well = all - silent(report).count();
+            format!("<b>{well} of {all}</b><span>signing</span>")
+        }
     };
     let keys = if published == 1 { "key" } else { "keys" };
     write!(
         f,
-        r#"<section class="tiles" aria-label="Now and next"><div><h2>Signs now</h2>{signing}</div><div><h2>Next key signs</h2>{switch}</div><div><h2>Next withdrawal</h2>{removal}</div><div><h2>Published</h2><b>{published} {keys}</b><span>{verifiers}</span></div></section>"#,
+        r#"<section class="tiles" aria-label="Now and next"><div><h2>Signs now</h2>{signing}</div><div><h2>Next key signs</h2>{switch}</div><div><h2>Next withdrawal</h2>{removal}</div><div><h2>Published</h2><b>{published} {keys}</b><span>{verifiers}</span></div><div><h2>Tokens</h2>{tokens}</div></section>"#,
         switch = moment(overview.next_switch(), overview.now, "no key is prepared"),
         removal = moment(overview.next_removal(), overview.now, "nothing to withdraw"),
     )

@@ -2,7 +2,7 @@
 
 use super::super::samples::{EVIL, report};
 use super::*;
-use crate::keys::Readiness;
+use crate::keys::{Part, Readiness};
 
 #[test]
 fn foreign_text_is_never_markup_wherever_it_stands() {
@@ -32,16 +32,32 @@ fn the_headline_is_what_is_worst() {
         ready,
         parts: Vec::new(),
     };
-    for (mint, jwks, alarms, mood, want) in [
-        (true, true, 0, Mood::Good, "All is well"),
-        (true, true, 1, Mood::Warning, "Signs, with 1 alarm"),
-        (true, true, 2, Mood::Warning, "Signs, with 2 alarms"),
-        (false, true, 1, Mood::Bad, "Does not sign"),
-        (true, false, 0, Mood::Bad, "Signs, but its JWKS may be old"),
+    for (mint, jwks, alarms, silent, mood, want) in [
+        (true, true, 0, false, Mood::Good, "All is well"),
+        (
+            true,
+            true,
+            0,
+            true,
+            Mood::Warning,
+            "Signs, but not with every token",
+        ),
+        (true, true, 1, true, Mood::Warning, "Signs, with 1 alarm"),
+        (true, true, 2, false, Mood::Warning, "Signs, with 2 alarms"),
+        (false, true, 1, true, Mood::Bad, "Does not sign"),
+        (
+            true,
+            false,
+            0,
+            false,
+            Mood::Bad,
+            "Signs, but its JWKS may be old",
+        ),
         (
             false,
             false,
             0,
+            false,
             Mood::Bad,
             "Does not sign, and its JWKS may be old",
         ),
@@ -49,6 +65,7 @@ fn the_headline_is_what_is_worst() {
         let mut report = report();
         let alarm = report.overview.alarms.remove(0);
         report.overview.alarms = vec![alarm; alarms];
+        report.overview.looks.truncate(if silent { 2 } else { 1 });
         (report.mint, report.jwks) = (ready(mint), ready(jwks));
 
         assert_eq!(headline(&report), (mood, want.to_owned()));

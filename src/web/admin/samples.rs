@@ -138,7 +138,7 @@ fn look(token: TokenName, ready: bool) -> LookOverview {
     LookOverview {
         token,
         at: ready.then(|| after(-12)),
-        failure: (!ready).then(|| EVIL.to_owned()),
+        failure: (!ready).then(|| format!("{EVIL}, too")),
         refused: vec![EVIL.to_owned()],
         health: Some(TokenHealth {
             identity: ready.then_some(identity),

@@ -99,7 +99,8 @@ struct Verifier<'a> {
 struct RulesStatus<'a> {
     /// Replicas that show the same one compute the same states.
     digest: &'a str,
-    r#unsafe: bool,
+    /// Lead and retention count as given, whatever the sums say.
+    unsafe_timing: bool,
     poll_seconds: u64,
     jwks_max_age_seconds: u64,
     verifier_ttl_seconds: u64,
@@ -220,7 +221,7 @@ impl<'a> RulesStatus<'a> {
     fn of(rules: &Rules, digest: &'a str) -> Self {
         Self {
             digest,
-            r#unsafe: rules.unsafe_timing,
+            unsafe_timing: rules.unsafe_timing,
             poll_seconds: rules.poll,
             jwks_max_age_seconds: rules.jwks_max_age,
             verifier_ttl_seconds: rules.verifier_ttl,

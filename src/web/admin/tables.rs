@@ -8,6 +8,7 @@ use super::text::{Safe, calendar, distance, length};
 use crate::clock::UnixSeconds;
 use crate::keys::Overview;
 use crate::keys::board::{KeyOverview, LookOverview, Role, VerifierOverview};
+use crate::keys::memory::TokenName;
 use crate::keys::schedule::State;
 
 /// More verifiers than these are in the JSON alone.
@@ -32,16 +33,11 @@ impl fmt::Display for Keys<'_> {
             "Retires",
             "Withdrawn",
             "Made",
-            "On",
+            "On tokens",
         ];
         open(f, "Keys", "keys", &columns)?;
         for key in &overview.keys {
             let signs = overview.signing.as_ref() == Some(key.key.kid());
-            let tokens: Vec<String> = key
-                .tokens
-                .iter()
-                .map(|token| Safe(token).to_string())
-                .collect();
             let cells = [
                 format!(
                     "<code>{}</code> {}",
@@ -53,7 +49,7 @@ impl fmt::Display for Keys<'_> {
                 when(key.retired, overview.now),
                 when(key.removal, overview.now),
                 made(key, overview.now),
-                or_none(tokens.join("<br>")),
+                holders(key, overview),
             ];
             row(f, &columns, &cells)?;
         }
@@ -67,12 +63,20 @@ impl fmt::Display for Tokens<'_> {
         if overview.looks.is_empty() {
             return Ok(());
         }
-        let columns = ["Token", "Health", "Last look", "Last signature", "Device"];
+        let columns = [
+            "No.",
+            "Token",
+            "Health",
+            "Last look",
+            "Last signature",
+            "Device",
+        ];
         open(f, "Tokens", "tokens", &columns)?;
-        for look in &overview.looks {
+        for (number, look) in (1..).zip(&overview.looks) {
             let health = look.health.as_ref();
             let verified = health.and_then(|health| verified(health, overview.now));
             let cells = [
+                format!("{number}"),
                 Safe(&look.token).to_string(),
                 token_health(look),
                 look.at
@@ -149,7 +153,8 @@ impl fmt::Display for RulesTable<'_> {
             let cells = [
                 name.to_owned(),
                 format!("{is} s{mark}"),
-                format!("{least} s = {}", Safe(sum)),
+                // Names of variables may go on in the next line.
+                format!("{least} s = {}", Safe(sum)).replace('_', "_<wbr>"),
             ];
             row(f, &columns, &cells)?;
         }
@@ -212,6 +217,18 @@ fn state(key: &KeyOverview, signs: bool) -> String {
     )
 }
 
+/// By their numbers in the table of tokens; by name where they are no longer configured.
+fn holders(key: &KeyOverview, overview: &Overview) -> String {
+    let number = |token: &TokenName| overview.looks.iter().position(|look| look.token == *token);
+    let tokens = key.tokens.iter();
+    let named: Vec<String> = tokens
+        .map(|token| {
+            number(token).map_or_else(|| Safe(token).to_string(), |at| format!("{}", at + 1))
+        })
+        .collect();
+    or_none(named.join(", "))
+}
+
 fn token_health(look: &LookOverview) -> String {
     let Some(health) = &look.health else {
         return or_none(String::new());
@@ -224,11 +241,9 @@ fn token_health(look: &LookOverview) -> String {
     let mut lines = vec![format!(r#"<b class="badge {class}">{word}</b>"#)];
     let failing = health.parts.iter().filter(|part| !part.ok);
     lines.extend(failing.map(|part| format!("{}: {}", part.name, Safe(&part.detail))));
-    lines.extend(
-        look.failure
-            .iter()
-            .map(|failure| format!("look: {}", Safe(failure))),
-    );
+    let told = |failure: &&String| health.parts.iter().any(|part| part.detail == **failure);
+    let failure = look.failure.iter().filter(|failure| !told(failure));
+    lines.extend(failure.map(|failure| format!("look: {}", Safe(failure))));
     lines.extend(
         look.refused
             .iter()

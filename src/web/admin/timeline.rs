@@ -89,7 +89,7 @@ pub(super) struct Tick {
 
 /// More rows are a wall, and the table has them all.
 const MOST_ROWS: usize = 12;
-const MOST_TICKS: u64 = 5;
+const MOST_TICKS: u64 = 6;
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::http::Connection;
+use super::precondition::tools;
 
 /// One page in one browser.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub enum Scheme {
 impl Browser {
     /// None where it is not installed: said in one line, and a failure where CI=true.
     pub fn open() -> Option<Self> {
+        // What is missing ends the process, and would leave a browser behind.
+        tools();
         let found = program(&["chromedriver"]).zip(program(&["chromium", "chromium-browser"]));
         let Some((driver, chromium)) = found else {
             let line = "the browser test needs chromium and chromedriver, which are not here: run softhsm/install.sh test";
@@ -63,6 +66,7 @@ impl Browser {
             "--disable-background-networking",
             "--disable-component-update",
             "--disable-sync",
+            "--hide-scrollbars",
             "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
         ];
         let mut arguments: Vec<String> = arguments.map(str::to_owned).into();
