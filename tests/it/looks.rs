@@ -2,12 +2,13 @@
 //! the JWKS, and each is told.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use serde_json::Value;
 
+use crate::harness::faults::FaultyHsm;
 use crate::harness::precondition::library;
 use crate::harness::{KeyPair, Launch, Service, SoftHsm, until};
 
@@ -259,6 +260,64 @@ fn a_clock_that_jumps_stops_minting_until_it_is_right_again_or_confirmed() {
     fs::write(&shift, "+7200\n").unwrap();
     told(&service, "clock", "jumped");
     service.signal("HUP");
+    service.wait_ready();
+    service.mint(MINT);
+}
+
+/// A service that looks each second at a token that fails on demand.
+fn faulty() -> (FaultyHsm, Service) {
+    let faulty = FaultyHsm::new();
+    let service = quick(faulty.launch()).start();
+    faulty.warm_up(&service);
+    (faulty, service)
+}
+
+#[test]
+fn a_look_that_fails_or_finds_nothing_disturbs_no_mint_and_takes_nothing_away() {
+    for rule in [
+        "C_FindObjectsInit fail CKR_GENERAL_ERROR",
+        "C_FindObjects fail CKR_DEVICE_ERROR",
+        "C_FindObjects hide",
+        "C_GetAttributeValue fail CKR_FUNCTION_FAILED",
+    ] {
+        let (faulty, service) = faulty();
+        let jwks = service.jwks().text;
+
+        faulty.rules(rule);
+        told(&service, "look", "last look");
+        for _ in 0..50 {
+            service.mint(MINT);
+        }
+        assert_eq!(service.jwks().text, jwks, "{rule}");
+        assert_eq!(service.get("/readyz").status, 200, "{rule}");
+        faulty.no_rules();
+        until("the look is well again", SOON, || {
+            let parts = parts(&service);
+            (!parts.iter().any(|(name, _)| name == "look")).then_some(())
+        });
+    }
+}
+
+#[test]
+fn a_look_that_hangs_disturbs_no_mint_until_it_is_too_old() {
+    let (faulty, service) = faulty();
+    let before = faulty.applied("C_FindObjects");
+    faulty.rules("C_FindObjects hang");
+    faulty.wait_for_a_fault("C_FindObjects", before, "a look");
+
+    // Longer than any call may take.
+    let patience = Instant::now() + Duration::from_secs(5);
+    while Instant::now() < patience {
+        service.mint(MINT);
+    }
+    until("too old to know which keys are about to sign", SOON, || {
+        (service.get("/readyz?for=jwks").status == 503).then_some(())
+    });
+    until("too old to sign", SOON, || {
+        (service.post(MINT).status == 503).then_some(())
+    });
+
+    faulty.no_rules();
     service.wait_ready();
     service.mint(MINT);
 }
