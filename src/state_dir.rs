@@ -174,6 +174,7 @@ mod tests {
     fn what_others_may_write_is_refused() {
         for (name, of_directory, of_file, of_parent) in [
             ("the directory", 0o770, 0o600, 0o700),
+            ("the directory, though sticky", 0o1777, 0o600, 0o700),
             ("a file", 0o700, 0o622, 0o700),
             ("a parent", 0o700, 0o600, 0o777),
         ] {

@@ -18,7 +18,7 @@ use rustix::io::Errno;
 /// Why a path is not used. Says what and the cure; the variable that names the path is the caller's to say.
 #[derive(Debug, thiserror::Error)]
 pub enum Untrusted {
-    #[error("{} cannot be read ({cause}). Make it readable for the service's user", .path.display())]
+    #[error("{} cannot be read ({cause}). Put it there, readable for the service's user", .path.display())]
     Unreadable {
         path: PathBuf,
         #[source]

@@ -10,10 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 
 use super::{DONE, Outside, failed, preview};
 use crate::clock::{Moment, UnixSeconds};
-use crate::config::{Config, KeySource};
+use crate::config::{AdminAddress, Config, KeySource};
 use crate::jose::Algorithm;
 use crate::keys::lists::ListsError;
 use crate::keys::local::{LocalKey, LocalKeyError};
@@ -101,25 +102,32 @@ fn serve(config: Config, out: &mut (dyn Write + Send)) -> Result<Ended, ServeErr
         claims: config.claims,
         sign_timeout: config.sign_timeout,
         jwks_max_age: config.jwks_max_age,
+        source: facts.source,
     });
     let reader = Arc::clone(&app);
     runtime.spawn(look_again_at_hangups(hangup, reader));
     let drain = runtime.block_on(async {
         let server = Server::bind(&config.listen).await?;
+        let admin = admin_server(config.admin, &server).await?;
         let mut terminate = listen_for(SignalKind::terminate())?;
         let mut interrupt = listen_for(SignalKind::interrupt())?;
         say(out, &facts.start_lines(server.port(), &app));
+        let (tell_admin, told) = oneshot::channel::<()>();
         let stop = async {
-            tokio::select! {
+            let signal = tokio::select! {
                 _ = terminate.recv() => "SIGTERM",
                 _ = interrupt.recv() => "SIGINT",
-            }
+            };
+            drop(tell_admin);
+            signal
         };
         let announce = |signal: &str| {
             let line = format!("[auth-service] {signal} received; shutting down\n");
             say(out, &line);
         };
-        Ok::<_, ServeError>(server.run(Arc::clone(&app), stop, announce).await)
+        let aside = run_admin(admin, Arc::clone(&app), told);
+        let (public, aside) = tokio::join!(server.run(Arc::clone(&app), stop, announce), aside);
+        Ok::<_, ServeError>(public.and(aside))
     })?;
     // Requests that were cut may hold the runtime's threads; they end with the process.
     runtime.shutdown_background();
@@ -134,6 +142,31 @@ fn serve(config: Config, out: &mut (dyn Write + Send)) -> Result<Ended, ServeErr
         ffi::exit_now(u8::from(ended == Ended::Cut));
     }
     Ok(ended)
+}
+
+/// Binds the admin listener, where there is one, and logs where: the start lines stay as they are.
+async fn admin_server(
+    admin: Option<AdminAddress>,
+    public: &Server,
+) -> Result<Option<Server>, BindError> {
+    let Some(admin) = admin else {
+        return Ok(None);
+    };
+    let server = Server::bind_admin(admin, public).await?;
+    let addresses: Vec<String> = server.addresses().map(|at| at.to_string()).collect();
+    tracing::info!("admin listener on {}", addresses.join(" and "));
+    Ok(Some(server))
+}
+
+/// Serves until the other end of `told` is dropped.
+async fn run_admin(admin: Option<Server>, app: Arc<App>, told: oneshot::Receiver<()>) -> Drain {
+    let Some(server) = admin else {
+        return Drain::Finished;
+    };
+    let stop = async {
+        told.await.ok();
+    };
+    server.run(app, stop, |()| {}).await
 }
 
 fn state_directory(source: &KeySource) -> Result<Option<StateDir>, StateDirError> {

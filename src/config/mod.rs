@@ -87,7 +87,8 @@ fn read(reader: &mut Reader<'_>, files: &dyn Files, cores: usize) -> Option<Conf
     let sign_timeout = reader.number(&settings::SIGN_TIMEOUT_MS);
     let jwks_max_age = reader.number(&settings::JWKS_MAX_AGE_SECONDS);
     let max_ttl = claims.as_ref().map(|claims| claims.max_ttl);
-    let rotation = rotation::read(reader, max_ttl, jwks_max_age);
+    let on_token = source::is_token(reader);
+    let rotation = rotation::read(reader, max_ttl, jwks_max_age, on_token);
     let core_dumps = reader.switch(&settings::CORE_DUMPS);
     let log = log_filter(reader);
     Some(Config {

@@ -1,7 +1,8 @@
 //! How keys change: the times with the sums they must keep, revoked keys, and the files that say more.
 //!
 //! The files are named here and read where they are used, again and again. An unsafe sum stops the start, because what it
-//! does shows much later: at the next change of keys, as tokens that verifiers reject.
+//! does shows much later: at the next change of keys, as tokens that verifiers reject. Software keys never change, so with them
+//! the sums count only where an operator speaks of rotation.
 
 use std::collections::BTreeSet;
 
@@ -16,8 +17,9 @@ pub(super) fn read(
     reader: &mut Reader<'_>,
     max_ttl: Option<u64>,
     jwks_max_age: Option<u64>,
+    on_token: bool,
 ) -> Option<RotationConfig> {
-    let rules = rules(reader, max_ttl, jwks_max_age);
+    let rules = rules(reader, max_ttl, jwks_max_age, on_token);
     let schedule_file = reader.absolute_path(&settings::KEY_SCHEDULE_FILE);
     let revoked = revoked(reader);
     let revoked_file = reader.absolute_path(&settings::REVOKED_KIDS_FILE);
@@ -37,6 +39,7 @@ fn rules(
     reader: &mut Reader<'_>,
     max_ttl: Option<u64>,
     jwks_max_age: Option<u64>,
+    on_token: bool,
 ) -> Option<Rules> {
     let poll = reader.number(&settings::KEY_POLL_SECONDS);
     let verifier_ttl = reader.number(&settings::VERIFIER_TTL_SECONDS);
@@ -57,10 +60,22 @@ fn rules(
     };
     if rules.unsafe_timing {
         warn_of_rehearsal(reader, &rules);
-    } else {
+    } else if on_token || speaks_of_rotation(reader) {
         refuse_unsafe(reader, &rules, retain.is_some());
     }
     Some(rules)
+}
+
+fn speaks_of_rotation(reader: &Reader<'_>) -> bool {
+    [
+        settings::KEY_POLL_SECONDS,
+        settings::KEY_LEAD_SECONDS,
+        settings::KEY_RETAIN_SECONDS,
+        settings::VERIFIER_TTL_SECONDS,
+        settings::CLOCK_SKEW_SECONDS,
+    ]
+    .iter()
+    .any(|setting| reader.is_set(setting))
 }
 
 fn warn_of_rehearsal(reader: &mut Reader<'_>, rules: &Rules) {

@@ -16,11 +16,7 @@ pub(super) fn read(reader: &mut Reader<'_>, files: &dyn Files, cores: usize) -> 
     let pinned = reader
         .given_or_empty(&settings::SIGNING_KEY_JSON)
         .filter(|text| !text.is_empty());
-    let on_token = reader
-        .vars()
-        .names()
-        .any(|name| name.starts_with(TOKEN_PREFIX));
-    if on_token {
+    if is_token(reader) {
         if pinned.is_some() {
             reader.refuse(settings::SIGNING_KEY_JSON.name, SourceFault::PinnedAndToken);
         }
@@ -48,6 +44,12 @@ pub(super) fn read(reader: &mut Reader<'_>, files: &dyn Files, cores: usize) -> 
         reader.refuse(settings::REQUIRE_HSM.name, fault);
     }
     source
+}
+
+/// Whether any variable speaks of a token.
+pub(super) fn is_token(reader: &Reader<'_>) -> bool {
+    let mut names = reader.vars().names();
+    names.any(|name| name.starts_with(TOKEN_PREFIX))
 }
 
 const EPHEMERAL: &str = "no signing key is configured: an ephemeral key signs, for development only. \

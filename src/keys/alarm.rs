@@ -25,12 +25,16 @@ pub enum AlarmKind {
     Look,
     /// Keys that are there and not used.
     KeyRefused,
+    /// A published key that its token no longer holds.
+    KeyGone,
     /// One key, two instants.
     TwoInstants,
     /// A key signs that verifiers may not have yet.
     Unannounced,
     /// The key whose turn it is has been revoked.
     ActiveRevoked,
+    /// The key whose turn it is has gone from its token.
+    ActiveGone,
     /// A revoked kid that was never known.
     UnknownRevoked,
     /// Nothing is left to publish.
@@ -46,14 +50,16 @@ pub enum AlarmKind {
 }
 
 impl AlarmKind {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Clock,
         Self::UnsafeTiming,
         Self::Look,
         Self::KeyRefused,
+        Self::KeyGone,
         Self::TwoInstants,
         Self::Unannounced,
         Self::ActiveRevoked,
+        Self::ActiveGone,
         Self::UnknownRevoked,
         Self::Tombstone,
         Self::NotConverged,
@@ -69,9 +75,11 @@ impl AlarmKind {
             Self::UnsafeTiming => "unsafe_timing",
             Self::Look => "look",
             Self::KeyRefused => "key_refused",
+            Self::KeyGone => "key_gone",
             Self::TwoInstants => "two_instants",
             Self::Unannounced => "unannounced",
             Self::ActiveRevoked => "active_revoked",
+            Self::ActiveGone => "active_gone",
             Self::UnknownRevoked => "unknown_revoked",
             Self::Tombstone => "tombstone",
             Self::NotConverged => "not_converged",

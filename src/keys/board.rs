@@ -31,7 +31,9 @@ use crate::clock::{Moment, UnixSeconds};
 use crate::jose::{Algorithm, Jwk, Kid};
 use crate::state_dir::StateDir;
 
-pub use overview::{KeyOverview, LookOverview, Overview, Role};
+pub use overview::{
+    KeyOverview, LookOverview, Overview, Role, TokenHealth, TokenIdentity, VerifierOverview,
+};
 
 /// What holds for all keys.
 #[derive(Debug, Clone)]
@@ -64,6 +66,8 @@ struct State {
     lists: Lists,
     /// What the last look at a token failed with.
     failed_looks: BTreeMap<TokenName, String>,
+    /// Tokens that showed no key at all, and when last.
+    empty_looks: BTreeMap<TokenName, UnixSeconds>,
     /// What a look found and did not use.
     refused_keys: BTreeMap<TokenName, Vec<String>>,
     unsaved: Option<String>,
@@ -86,6 +90,7 @@ impl Board {
                 memory,
                 lists,
                 failed_looks: BTreeMap::new(),
+                empty_looks: BTreeMap::new(),
                 refused_keys: BTreeMap::new(),
                 unsaved: None,
                 tombstone: None,
@@ -141,6 +146,14 @@ impl Board {
     /// A look at a token failed, or found nothing where there was something: what is known stays.
     pub fn look_failed(&self, token: &TokenName, reason: String) {
         let mut state = self.state.lock();
+        state.failed_looks.insert(token.clone(), reason);
+    }
+
+    /// A look succeeded and found nothing. That is what a token says that holds no key, and one whose memory is gone for a
+    /// moment: what is known stays.
+    pub fn looked_empty(&self, token: &TokenName, reason: String, now: UnixSeconds) {
+        let mut state = self.state.lock();
+        state.empty_looks.insert(token.clone(), now);
         state.failed_looks.insert(token.clone(), reason);
     }
 

@@ -296,6 +296,21 @@ fn a_failed_look_is_told_until_one_succeeds_and_takes_nothing_away() {
 }
 
 #[test]
+fn a_token_that_never_held_a_key_is_known_when_it_shows_none() {
+    let board = open(config());
+    assert!(!board.jwks_readiness(after(1)).parts[2].ok, "never read");
+    board.looked_empty(&token(), "it holds no key".to_owned(), after(2).wall);
+    assert!(board.jwks_readiness(after(3)).parts[2].ok);
+
+    board.looked(&token(), &[found(&key(), 0)], Vec::new(), after(4));
+    board.looked_empty(&token(), "it holds no key".to_owned(), after(500).wall);
+    assert!(
+        !board.jwks_readiness(after(500)).parts[2].ok,
+        "where there was one, none says nothing"
+    );
+}
+
+#[test]
 fn timing_that_is_unsafe_on_purpose_is_red() {
     let rules = Rules {
         lead: 0,

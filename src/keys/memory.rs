@@ -42,6 +42,8 @@ pub struct Known {
     pub appeared: bool,
     /// The tokens that showed it at their last look, each with the instant it gave.
     pub on: BTreeMap<TokenName, UnixSeconds>,
+    /// A complete look at the last token that held it did not show it.
+    pub gone: bool,
     /// It has signed in this life of the process.
     pub proved: bool,
 }
@@ -109,8 +111,10 @@ impl Memory {
     pub fn look(&mut self, token: &TokenName, found: &[Found], now: UnixSeconds) {
         let read_before = self.looks.insert(token.clone(), now).is_some();
         for known in self.keys.values_mut() {
-            if !found.iter().any(|found| found.key.kid() == known.key.kid()) {
-                known.on.remove(token);
+            if !found.iter().any(|found| found.key.kid() == known.key.kid())
+                && known.on.remove(token).is_some()
+            {
+                known.gone = known.on.is_empty();
             }
         }
         for found in found {
@@ -123,9 +127,11 @@ impl Memory {
                 seen: now,
                 appeared: read_before,
                 on: BTreeMap::new(),
+                gone: false,
                 proved: true,
             });
             known.proved = true;
+            known.gone = false;
             known.created = earlier(known.created, found.created);
             known.on.insert(token.clone(), found.instant);
             // Two tokens may give different instants: the later one counts.
@@ -145,6 +151,7 @@ impl Memory {
                 seen: known.seen,
                 appeared: known.appeared,
                 revoked: revoked.contains(known.key.kid()),
+                gone: known.gone,
             })
             .collect()
     }
@@ -158,12 +165,11 @@ impl Memory {
 
     /// Expired keys that no token holds any more.
     pub fn forget_expired(&mut self, table: &Timetable, now: UnixSeconds) {
-        let on_a_token = |known: &Known| !known.on.is_empty();
         self.keys.retain(|kid, known| {
             let expired = table
                 .of(kid)
                 .is_some_and(|of| table.state(of, now) == State::Expired);
-            on_a_token(known) || !expired
+            !(known.gone && expired)
         });
     }
 
@@ -295,7 +301,7 @@ mod tests {
         memory.look(&token("a"), &[found(&old, 0), found(&new, 100)], at(10));
         memory.look(&token("a"), &[], at(20));
         assert_eq!(memory.keys().count(), 2);
-        assert!(memory.keys().all(|known| known.on.is_empty()));
+        assert!(memory.keys().all(|known| known.gone));
 
         let rules = Rules {
             poll: 1,

@@ -200,7 +200,7 @@ impl Signer {
                     detail: "a software key, proved at start".to_owned(),
                 }],
             },
-            Source::Token(signer) => signer.mint_readiness(),
+            Source::Token(signer) => signer.mint_readiness(now.wall),
         };
         let ring = self.ring();
         let signing = ring
@@ -228,9 +228,13 @@ impl Signer {
         self.board.alarms()
     }
 
-    /// Everything about the keys.
+    /// Everything about the keys and the tokens that hold them.
     pub fn overview(&self, now: Moment) -> Overview {
-        self.board.overview(now)
+        let mut overview = self.board.overview(now);
+        if let Source::Token(signer) = &self.source {
+            signer.complete(&mut overview);
+        }
+        overview
     }
 
     /// A verifier has fetched this version of the JWKS.

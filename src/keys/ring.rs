@@ -250,6 +250,7 @@ mod tests {
             seen: UnixSeconds::EVER,
             appeared: false,
             revoked: false,
+            gone: false,
         });
         Timetable::new(members.collect(), RULES)
     }

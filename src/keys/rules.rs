@@ -82,6 +82,16 @@ impl Rules {
             .saturating_add(self.poll)
     }
 
+    /// The least lead with its parts, each by the name of its setting.
+    pub fn least_lead_sum(&self) -> impl fmt::Display {
+        LeadSum(self)
+    }
+
+    /// The same of the least retention.
+    pub fn least_retain_sum(&self) -> impl fmt::Display {
+        RetainSum(self)
+    }
+
     /// Which sums do not hold.
     pub fn faults(&self) -> impl Iterator<Item = UnsafeTiming> {
         let lead = (self.lead < self.least_lead()).then_some(UnsafeTiming::Lead(*self));

@@ -43,6 +43,11 @@ struct SavedKey {
     seen: Option<u64>,
     #[serde(default)]
     appeared: bool,
+    #[serde(default)]
+    gone: bool,
+    /// Tokens that held it, each with the instant it gave.
+    #[serde(default)]
+    on: BTreeMap<String, u64>,
 }
 
 /// What was saved; nothing where nothing was, or where the file is damaged (which is logged).
@@ -74,6 +79,12 @@ pub fn save(directory: &StateDir, memory: &Memory) -> io::Result<()> {
             created_ms: known.created.map(Created::millis),
             seen: Some(known.seen.get()),
             appeared: known.appeared,
+            gone: known.gone,
+            on: known
+                .on
+                .iter()
+                .map(|(token, instant)| (token.as_str().to_owned(), instant.get()))
+                .collect(),
         })
     });
     let looks = memory.looks().iter();
@@ -126,7 +137,12 @@ fn known(saved: SavedKey, now: UnixSeconds) -> Result<Known, &'static str> {
         created: saved.created_ms.map(Created::from_millis),
         seen: saved.seen.map_or(now, UnixSeconds::new),
         appeared: saved.appeared,
-        on: BTreeMap::new(),
+        gone: saved.gone,
+        on: saved
+            .on
+            .into_iter()
+            .map(|(token, instant)| (TokenName::restored(token), UnixSeconds::new(instant)))
+            .collect(),
         proved: false,
     })
 }
@@ -153,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_saved_is_known_again_but_on_no_token_and_not_proved() {
+    fn what_is_saved_is_known_again_but_not_proved() {
         let home = tempfile::tempdir().unwrap();
         let directory = StateDir::open(&home.path().join("state")).unwrap();
         let token = TokenName::new(Path::new("/m.so"), "label \"a\"");
@@ -174,7 +190,8 @@ mod tests {
                 (before.instant, before.created)
             );
             assert_eq!((known.seen, known.appeared), (before.seen, before.appeared));
-            assert!(known.on.is_empty() && !known.proved);
+            assert_eq!((&known.on, known.gone), (&before.on, before.gone));
+            assert!(!known.proved);
         }
     }
 

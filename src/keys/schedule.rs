@@ -30,6 +30,8 @@ pub struct Member {
     pub appeared: bool,
     /// An operator has said that it must neither sign nor be published.
     pub revoked: bool,
+    /// Its token was read and no longer holds it: it stays published and signs no more.
+    pub gone: bool,
 }
 
 /// When a key was made. Milliseconds, because two keys of one second must not both be the first.
@@ -52,7 +54,7 @@ pub struct Turn<'a> {
     pub kid: &'a Kid,
     /// Life of the token that it may sign; at most what was asked for.
     pub ttl: u64,
-    /// It signs before it was published for the lead: nothing else is left after a revocation.
+    /// It signs before it was published for the lead: nothing else is left.
     pub unannounced: bool,
 }
 
@@ -132,17 +134,10 @@ impl Timetable {
     /// The table of these keys. A kid stands in `members` once.
     pub fn new(mut members: Vec<Member>, rules: Rules) -> Self {
         members.sort_by(|a, b| (a.instant, &a.kid).cmp(&(b.instant, &b.kid)));
-        let first = members.first().map(|member| member.instant);
-        let oldest = members
-            .iter()
-            .filter(|member| Some(member.instant) == first)
-            .map(|member| member.created)
-            .min()
-            .flatten();
+        let begin = Beginning::of(&members);
         let mut generations: Vec<Generation> = Vec::new();
         for member in members {
-            let of_the_first = Some(member.instant) == first;
-            let entry = Entry::new(member, of_the_first, oldest, &rules);
+            let entry = Entry::new(member, &begin, &rules);
             match generations.last_mut() {
                 Some(last) if last.instant == entry.member.instant => last.add(entry),
                 _ => generations.push(Generation::of(entry)),
@@ -223,13 +218,15 @@ impl Timetable {
             }
         }
         order.append(&mut last);
-        if self.is_left_without_signer(now) {
-            let prepared = self.prepared(now, ttl).into_iter();
-            let (announced, unannounced) =
-                prepared.partition::<Vec<_>, _>(|turn| !turn.unannounced);
-            order.splice(0..0, announced);
+        let revoked = self.is_left_without_signer(now);
+        if revoked || order.is_empty() {
+            let (announced, unannounced) = self.prepared(now, revoked);
+            order.splice(0..0, announced.into_iter().map(|entry| entry.turn(ttl)));
             if order.is_empty() {
-                order = unannounced;
+                order.extend(unannounced.into_iter().map(|entry| Turn {
+                    unannounced: true,
+                    ..entry.turn(ttl)
+                }));
             }
         }
         order
@@ -237,27 +234,26 @@ impl Timetable {
 
     /// Every key of the active generation that could sign has been revoked.
     pub fn is_left_without_signer(&self, now: UnixSeconds) -> bool {
-        self.active(now)
-            .is_some_and(|active| !active.keys.iter().any(|entry| entry.may_sign(now)))
+        self.active(now).is_some_and(|active| {
+            let mut ripe = active.keys.iter().filter(|entry| entry.ripe <= now);
+            ripe.all(|entry| entry.member.revoked)
+        })
     }
 
-    /// The keys that have not had their turn, by the time of their switch.
-    fn prepared(&self, now: UnixSeconds, ttl: u64) -> Vec<Turn<'_>> {
-        let mut waiting: Vec<(UnixSeconds, &Entry)> = self
-            .generations
-            .iter()
-            .filter(|generation| !generation.is_expired(now))
-            .flat_map(|generation| generation.keys.iter().map(|entry| (entry.ripe, entry)))
-            .filter(|(ripe, entry)| now < *ripe && !entry.member.revoked)
+    /// The keys that have not had their turn, by the time of it: those that were published for the lead, and the others. Without
+    /// a revocation the others are only those whose instant has come: a key that is missing may be back at the next look.
+    fn prepared(&self, now: UnixSeconds, revoked: bool) -> (Vec<&Entry>, Vec<&Entry>) {
+        let published = self.generations.iter().filter(|of| !of.is_expired(now));
+        let mut waiting: Vec<&Entry> = published
+            .flat_map(|generation| &generation.keys)
+            .filter(|entry| now < entry.ripe && !entry.member.revoked && !entry.member.gone)
             .collect();
-        waiting.sort_by_key(|(ripe, entry)| (*ripe, &entry.member.kid));
-        waiting
+        waiting.sort_by_key(|entry| (entry.ripe, &entry.member.kid));
+        let (announced, mut unannounced): (Vec<_>, Vec<_>) = waiting
             .into_iter()
-            .map(|(_, entry)| Turn {
-                unannounced: !entry.published_since_lead(now, &self.rules),
-                ..entry.turn(ttl)
-            })
-            .collect()
+            .partition(|entry| entry.published_since_lead(now, &self.rules));
+        unannounced.retain(|entry| revoked || entry.member.instant <= now);
+        (announced, unannounced)
     }
 
     /// The life that a token may have if it must be dead before `room` ends.
@@ -301,31 +297,62 @@ impl Generation {
     /// The earliest switch that another replica could compute: it may have known these keys for longer.
     fn bound(&self, rules: &Rules) -> UnixSeconds {
         let earliest = self.keys.iter().map(|entry| {
-            let created = entry.member.created;
-            created.map_or(UnixSeconds::EVER, |created| {
-                created.seconds().plus(rules.lead)
-            })
+            let created = entry.member.created.map(Created::seconds);
+            created.map_or(UnixSeconds::EVER, |created| created.plus(rules.lead))
         });
-        self.instant
-            .max(earliest.min().unwrap_or(UnixSeconds::EVER))
+        let earliest = earliest.min().unwrap_or(UnixSeconds::EVER);
+        self.switch.min(self.instant.max(earliest))
+    }
+}
+
+/// The key that was there before all others waits for nobody, because nothing was published before it. It is the oldest of the
+/// oldest generation, where unknown creation counts as oldest; a key that comes later under an earlier instant is not it.
+#[derive(Debug, Clone, Copy)]
+struct Beginning {
+    instant: UnixSeconds,
+    created: Option<Created>,
+    /// When this replica saw the first key of the oldest generation.
+    seen: UnixSeconds,
+}
+
+impl Beginning {
+    /// Of keys in the order of their instants.
+    fn of(members: &[Member]) -> Self {
+        let instant = members
+            .first()
+            .map_or(UnixSeconds::EVER, |member| member.instant);
+        let oldest = members.iter().filter(|member| member.instant == instant);
+        let known = oldest.clone().all(|member| member.created.is_some());
+        let created = members.iter().filter_map(|member| member.created).min();
+        Self {
+            instant,
+            created: created.filter(|_| known),
+            seen: oldest
+                .map(|member| member.seen)
+                .min()
+                .unwrap_or(UnixSeconds::EVER),
+        }
     }
 }
 
 impl Entry {
-    fn new(member: Member, of_the_first: bool, oldest: Option<Created>, rules: &Rules) -> Self {
-        // Nothing was published before the first key of all, so it waits for nobody.
-        let first = of_the_first && (member.created.is_none() || member.created == oldest);
+    fn new(member: Member, begin: &Beginning, rules: &Rules) -> Self {
+        let of_the_oldest = member.instant == begin.instant;
+        let first = member.created == begin.created && (of_the_oldest || member.created.is_some());
         let ripe = match member.created {
             Some(created) if !first => created.rounded_up().plus(rules.lead).max(member.instant),
             _ => member.instant,
         };
         // Published here so late that verifiers may not have it when it turns ripe.
         let reached = member.seen.plus(rules.reaches_verifiers());
-        let late = member.appeared && reached > ripe && !rules.unsafe_timing;
+        let late = if of_the_oldest {
+            member.seen > begin.seen
+        } else {
+            member.appeared && reached > ripe
+        };
         let last_resort_until = match member.created {
-            _ if of_the_first => None,
-            None => Some(UnixSeconds::new(u64::MAX)),
-            Some(_) => late.then_some(reached),
+            None if !of_the_oldest => Some(UnixSeconds::new(u64::MAX)),
+            _ => (late && !rules.unsafe_timing).then_some(reached),
         };
         Self {
             member,
@@ -335,7 +362,7 @@ impl Entry {
     }
 
     fn may_sign(&self, now: UnixSeconds) -> bool {
-        self.ripe <= now && !self.member.revoked
+        self.ripe <= now && !self.member.revoked && !self.member.gone
     }
 
     fn is_last_resort(&self, now: UnixSeconds) -> bool {

@@ -18,6 +18,7 @@ fn own(kid: &str, instant: u64, created: u64) -> Member {
         seen: UnixSeconds::new(created),
         appeared: true,
         revoked: false,
+        gone: false,
     }
 }
 
@@ -52,6 +53,11 @@ fn asked(table: &Timetable, now: u64) -> Vec<(String, u64)> {
 
 fn first(table: &Timetable, now: u64) -> Option<String> {
     asked(table, now).into_iter().next().map(|(kid, _)| kid)
+}
+
+fn ripe(table: &Timetable, kid: &str) -> UnixSeconds {
+    let kid = Kid::pinned(kid.to_owned()).unwrap();
+    table.of(&kid).and_then(|of| of.entry(&kid)).unwrap().ripe
 }
 
 fn states(table: &Timetable, now: u64) -> Vec<State> {
@@ -112,17 +118,22 @@ fn only_the_oldest_key_of_the_oldest_generation_waits_for_nobody() {
     let keys = vec![
         with(own("b", T, T), early),
         with(own("a", T, T), late),
-        own("c", T + 1, T),
+        own("c", T + 1, T + 1),
     ];
     let table = Timetable::new(keys, RULES);
 
-    let ripe = |kid: &str| {
-        let kid = Kid::pinned(kid.to_owned()).unwrap();
-        table.of(&kid).and_then(|of| of.entry(&kid)).unwrap().ripe
-    };
-    assert_eq!(ripe("b"), at(T));
-    assert_eq!(ripe("a"), at(T + 1 + LEAD));
-    assert_eq!(ripe("c"), at(T + LEAD));
+    assert_eq!(ripe(&table, "b"), at(T));
+    assert_eq!(ripe(&table, "a"), at(T + 1 + LEAD));
+    assert_eq!(ripe(&table, "c"), at(T + 1 + LEAD));
+}
+
+#[test]
+fn a_key_that_comes_later_under_an_earlier_instant_waits_all_the_same() {
+    let table = Timetable::new(vec![own("first", T, T), own("later", 0, T + 10)], RULES);
+
+    assert_eq!(ripe(&table, "first"), at(T));
+    assert_eq!(ripe(&table, "later"), at(T + 10 + LEAD));
+    assert_eq!(first(&table, T + 10).as_deref(), Some("first"));
 }
 
 #[test]
@@ -201,7 +212,7 @@ fn the_successor_of_a_revoked_key_is_the_one_that_verifiers_have() {
         ("nothing", vec![active.clone()], vec![]),
         (
             "retired without room",
-            vec![old.clone(), active.clone(), young.clone()],
+            vec![old.clone(), active.clone(), young],
             vec!["young"],
         ),
     ] {
@@ -224,6 +235,63 @@ fn the_successor_of_a_revoked_key_is_the_one_that_verifiers_have() {
             .published(at(soon), true)
             .any(|kid| kid.as_str() == "active")
     );
+}
+
+#[test]
+fn a_missing_key_is_replaced_by_one_that_verifiers_have_or_by_one_whose_instant_has_come() {
+    let now = T + 20_000;
+    let gone = |member: Member| Member {
+        gone: true,
+        ..member
+    };
+    let active = gone(own("active", T + 10_000, T + 5_000));
+    let announced = own("announced", now + 5_000, now - LEAD);
+    let due = own("due", now - 10, now - 10);
+    let later = own("later", now + 3_000, now - 10);
+    for (name, keys, want) in [
+        (
+            "announced",
+            vec![active.clone(), announced, due.clone(), later.clone()],
+            Some("announced"),
+        ),
+        (
+            "its instant has come",
+            vec![active.clone(), due.clone(), later.clone()],
+            Some("due"),
+        ),
+        ("its instant is to come", vec![active.clone(), later], None),
+        ("missing as well", vec![active.clone(), gone(due)], None),
+        (
+            "retired within its room",
+            vec![
+                own("old", 0, T),
+                Member {
+                    instant: at(now - 100),
+                    ..active
+                },
+            ],
+            Some("old"),
+        ),
+    ] {
+        let table = Timetable::new(keys, RULES);
+        assert_eq!(first(&table, now).as_deref(), want, "{name}");
+    }
+}
+
+#[test]
+fn keys_of_the_first_generation_that_were_made_together_stand_by_for_each_other() {
+    let later = Member {
+        seen: at(T + 5),
+        ..own("a", 0, T)
+    };
+    let table = Timetable::new(vec![own("b", 0, T), later], RULES);
+
+    assert_eq!(
+        asked(&table, T + 5),
+        [("b".to_owned(), 300), ("a".to_owned(), 300)]
+    );
+    let reached = T + 5 + RULES.reaches_verifiers();
+    assert_eq!(first(&table, reached).as_deref(), Some("a"));
 }
 
 #[test]
@@ -283,8 +351,10 @@ prop_compose! {
         seen in T - 5_000..T + 20_000,
         appeared: bool,
         revoked in proptest::bool::weighted(0.1),
+        gone in proptest::bool::weighted(0.1),
     ) -> Member {
         Member {
+            gone,
             created: created.map(|at| Created::at(UnixSeconds::new(at))),
             seen: at(seen),
             appeared,
@@ -323,7 +393,7 @@ proptest! {
         prop_assert_eq!(kids.len(), order.len());
         for turn in &order {
             prop_assert!(published.contains(turn.kid), "{} is not published", turn.kid);
-            prop_assert!(!members.iter().any(|member| member.kid == *turn.kid && member.revoked));
+            prop_assert!(!members.iter().any(|member| member.kid == *turn.kid && (member.revoked || member.gone)));
             prop_assert!(turn.ttl <= ttl);
         }
     }
@@ -331,13 +401,14 @@ proptest! {
     #[test]
     fn a_key_of_known_age_signs_only_after_the_lead_unless_it_is_the_first(members in any_members(), now in T..T + 30_000) {
         let table = Timetable::new(members, RULES);
-        let oldest = table.generations().first().map(|generation| generation.instant);
+        let all = || table.generations().iter().flat_map(|generation| &generation.keys);
+        let oldest = all().filter_map(|entry| entry.member.created).min();
         for turn in table.order(at(now), 300, &BTreeSet::new()) {
             let entry = table.of(turn.kid).and_then(|of| of.entry(turn.kid)).unwrap();
             let Some(created) = entry.member.created else { continue };
             let waited = created.seconds().plus(LEAD) <= at(now);
-            let alone = Some(entry.member.instant) == oldest;
-            prop_assert!(waited || alone || turn.unannounced, "{:?}", entry);
+            let first = Some(created) == oldest;
+            prop_assert!(waited || first || turn.unannounced, "{:?}", entry);
         }
     }
 

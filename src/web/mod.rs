@@ -7,8 +7,10 @@
 //! ```
 //!
 //! hyper parses and frames; accepting, limits and routing are ours. Nothing here decides who may mint what.
+//! Two servers of the same make: the public one, and where it is configured the one of `admin` with its own paths.
 //! Bodies, tokens and Authorization headers are never logged.
 
+mod admin;
 mod bell;
 mod body;
 mod connection;
@@ -45,4 +47,6 @@ pub struct App {
     pub sign_timeout: Duration,
     /// `max-age` of the JWKS.
     pub jwks_max_age: Duration,
+    /// Where the key comes from: pkcs11, env or ephemeral.
+    pub source: &'static str,
 }

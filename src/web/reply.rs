@@ -39,6 +39,8 @@ pub(super) enum Refusal {
     MethodNotAllowed { allow: &'static str },
     #[error("an unknown kind of readiness was asked for")]
     UnknownReadiness,
+    #[error("an unknown format of the status was asked for")]
+    UnknownFormat,
     #[error(transparent)]
     ForeignOrigin(#[from] ForeignOrigin),
     #[error(transparent)]
@@ -78,6 +80,11 @@ impl Refusal {
                 StatusCode::BAD_REQUEST,
                 "unknown_readiness",
                 "for must be mint or jwks",
+            ),
+            Self::UnknownFormat => Verdict(
+                StatusCode::BAD_REQUEST,
+                "unknown_format",
+                "format must be json or html",
             ),
             Self::ForeignOrigin(ForeignOrigin) => Verdict(
                 StatusCode::FORBIDDEN,
@@ -266,6 +273,7 @@ mod tests {
             Refusal::NotFound,
             Refusal::MethodNotAllowed { allow: "POST" },
             Refusal::UnknownReadiness,
+            Refusal::UnknownFormat,
             ForeignOrigin.into(),
             Refusal::Crowded,
             Refusal::NoJwks,

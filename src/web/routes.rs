@@ -17,13 +17,14 @@ use hyper::{Method, Request, StatusCode};
 
 use super::body::Body;
 use super::limits::Limits;
+use super::listen::Side;
 use super::media_type::{self, MediaType};
 use super::ready::{self, Purpose};
 use super::reply::{self, Answer, JSON, Refusal};
 use super::request::{self, RequestError};
 use super::throttle::Throttle;
 use super::wire::Pulse;
-use super::{App, connection, jwks, origin};
+use super::{App, admin, connection, jwks, origin};
 use crate::clock::{Deadline, Moment};
 use crate::grant::{Caller, Grant};
 use crate::mint;
@@ -32,6 +33,7 @@ use crate::mint;
 #[derive(Debug)]
 pub(super) struct Front {
     app: Arc<App>,
+    pub(super) side: Side,
     jwks_cache_control: HeaderValue,
     pub(super) throttle: Throttle,
     pub(super) limits: Limits,
@@ -60,16 +62,19 @@ enum Route {
     Readiness,
     Jwks,
     Tokens,
+    Status,
+    Metrics,
 }
 
 impl Front {
-    pub(super) fn new(app: Arc<App>, limits: Limits) -> Self {
+    pub(super) fn new(app: Arc<App>, side: Side, limits: Limits) -> Self {
         let max_age = app.jwks_max_age.as_secs();
         Self {
             // A whole number always is a header value.
             jwks_cache_control: HeaderValue::try_from(format!("public, max-age={max_age}"))
                 .unwrap_or(reply::NO_STORE),
             app,
+            side,
             throttle: Throttle::default(),
             limits,
             http: connection::http(),
@@ -105,7 +110,7 @@ impl Front {
     }
 
     async fn route(&self, head: &Parts, body: &mut Body, peer: Peer) -> Result<Answer, Refusal> {
-        let route = Route::find(head.uri.path()).ok_or(Refusal::NotFound)?;
+        let route = Route::find(self.side, head.uri.path()).ok_or(Refusal::NotFound)?;
         route.check_method(&head.method)?;
         match route {
             Route::Health => Ok(reply::json(StatusCode::OK, JSON, &br#"{"ok":true}"#[..])),
@@ -122,6 +127,10 @@ impl Front {
             }
             Route::Tokens if peer.lane == Lane::Reserve => Err(Refusal::Crowded),
             Route::Tokens => self.mint(&head.headers, body).await,
+            Route::Metrics => admin::metrics(&self.app, Moment::now()),
+            Route::Status => {
+                admin::status(&self.app, head.uri.query(), &head.headers, Moment::now())
+            }
         }
     }
 
@@ -142,23 +151,32 @@ impl Front {
 
 impl Route {
     /// Any letter case and one trailing slash, as Express is lenient.
-    fn find(path: &str) -> Option<Self> {
+    fn find(side: Side, path: &str) -> Option<Self> {
         let path = path.strip_suffix('/').unwrap_or(path);
-        [
-            ("/tokens", Self::Tokens),
-            ("/.well-known/jwks.json", Self::Jwks),
-            ("/healthz", Self::Health),
-            ("/readyz", Self::Readiness),
-        ]
-        .into_iter()
-        .find(|(known, _)| path.eq_ignore_ascii_case(known))
-        .map(|(_, route)| route)
+        let routes: &[(&str, Self)] = match side {
+            Side::Public => &[
+                ("/tokens", Self::Tokens),
+                ("/.well-known/jwks.json", Self::Jwks),
+                ("/healthz", Self::Health),
+                ("/readyz", Self::Readiness),
+            ],
+            Side::Admin => &[
+                ("/status", Self::Status),
+                ("/metrics", Self::Metrics),
+                ("/healthz", Self::Health),
+                ("/readyz", Self::Readiness),
+            ],
+        };
+        routes
+            .iter()
+            .find(|(known, _)| path.eq_ignore_ascii_case(known))
+            .map(|(_, route)| *route)
     }
 
     fn check_method(self, method: &Method) -> Result<(), Refusal> {
         let (allowed, allow) = match self {
             Self::Tokens => (method == Method::POST, "POST"),
-            Self::Health | Self::Readiness | Self::Jwks => {
+            Self::Health | Self::Readiness | Self::Jwks | Self::Status | Self::Metrics => {
                 (method == Method::GET || method == Method::HEAD, "GET, HEAD")
             }
         };
@@ -221,7 +239,22 @@ mod tests {
             ("/%74okens", None),
             ("/.well-known/", None),
         ] {
-            assert_eq!(Route::find(path), want, "{path}");
+            assert_eq!(Route::find(Side::Public, path), want, "{path}");
+        }
+    }
+
+    #[test]
+    fn each_side_has_its_own_paths() {
+        for (path, public, admin) in [
+            ("/tokens", Some(Route::Tokens), None),
+            ("/.well-known/jwks.json", Some(Route::Jwks), None),
+            ("/status", None, Some(Route::Status)),
+            ("/metrics", None, Some(Route::Metrics)),
+            ("/healthz", Some(Route::Health), Some(Route::Health)),
+            ("/readyz", Some(Route::Readiness), Some(Route::Readiness)),
+        ] {
+            assert_eq!(Route::find(Side::Public, path), public, "{path}");
+            assert_eq!(Route::find(Side::Admin, path), admin, "{path}");
         }
     }
 
@@ -237,6 +270,8 @@ mod tests {
             (Route::Jwks, Method::POST, Err("GET, HEAD")),
             (Route::Health, Method::DELETE, Err("GET, HEAD")),
             (Route::Readiness, Method::OPTIONS, Err("GET, HEAD")),
+            (Route::Status, Method::HEAD, Ok(())),
+            (Route::Metrics, Method::POST, Err("GET, HEAD")),
         ] {
             let want = want.map_err(|allow| Refusal::MethodNotAllowed { allow });
             assert_eq!(route.check_method(&method), want, "{route:?} {method}");

@@ -1,11 +1,12 @@
 //! Accepting, the limit of connections, and the way out.
 //!
 //! `max_connections` are served in full; a reserve beyond them still gets health and the JWKS, so that probes and
-//! verifiers do not wait behind mints; more wait in the system's accept queue.
+//! verifiers do not wait behind mints; more wait in the system's accept queue. The admin listener is a server of its own with
+//! few places and no reserve, so that neither side can crowd out the other.
 //! On stop the sockets close at once, requests in flight finish, and what is left after the drain limit is cut.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -16,17 +17,18 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 
 use super::connection::{self, Halt, Stage};
-use super::listen::{self, BindError};
+use super::listen::{self, BindError, Side};
 use super::routes::{Front, Lane, Peer};
 use super::{App, Limits};
-use crate::config::Listen;
+use crate::config::{AdminAddress, Listen};
 
 /// Bound sockets; nothing is answered before [`Server::run`].
 #[derive(Debug)]
 pub struct Server {
+    side: Side,
     sockets: Vec<TcpListener>,
     port: u16,
-    max_connections: usize,
+    places: usize,
     limits: Limits,
 }
 
@@ -41,10 +43,23 @@ pub enum Drain {
 
 /// Connections beyond the limit.
 const RESERVE: usize = 64;
+/// Operators and their machines are few.
+const ADMIN_CONNECTIONS: usize = 64;
 /// More than a process can have open.
 const MOST_CONNECTIONS: usize = 1 << 24;
 /// After an accept that failed for want of descriptors or memory: long enough not to spin, short enough to go on.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+impl Drain {
+    /// Of two servers.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Finished, Self::Finished) => Self::Finished,
+            (Self::Cut, _) | (_, Self::Cut) => Self::Cut,
+        }
+    }
+}
 
 impl Server {
     /// Binds what `listen` names.
@@ -52,12 +67,33 @@ impl Server {
     /// # Errors
     /// [`BindError`] names the address, the reason and the cure.
     pub async fn bind(listen: &Listen) -> Result<Self, BindError> {
-        let (sockets, port) = listen::bind(listen).await?;
+        let side = Side::Public;
+        let (sockets, port) = listen::bind(listen.address, listen.port, side).await?;
+        let places = listen.max_connections.min(MOST_CONNECTIONS) + RESERVE;
         Ok(Self {
+            side,
             sockets,
             port,
-            max_connections: listen.max_connections,
+            places,
             limits: Limits::default(),
+        })
+    }
+
+    /// Binds the admin listener beside `public`.
+    ///
+    /// # Errors
+    /// [`BindError`], which names `MACP_AUTH_ADMIN_ADDR`.
+    pub async fn bind_admin(admin: AdminAddress, public: &Self) -> Result<Self, BindError> {
+        let side = Side::Admin;
+        let (sockets, port) = listen::bind(admin.address, admin.port, side)
+            .await
+            .map_err(|error| error.or_the_same(public.port))?;
+        Ok(Self {
+            side,
+            sockets,
+            port,
+            places: ADMIN_CONNECTIONS,
+            limits: public.limits,
         })
     }
 
@@ -66,6 +102,12 @@ impl Server {
     pub const fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        let sockets = self.sockets.iter();
+        sockets.filter_map(|socket| socket.local_addr().ok())
     }
 
     /// The port, whoever chose it.
@@ -80,10 +122,9 @@ impl Server {
         stop: impl Future<Output = T>,
         announce: impl FnOnce(T),
     ) -> Drain {
-        let front = Arc::new(Front::new(app, self.limits));
+        let front = Arc::new(Front::new(app, self.side, self.limits));
         let halt = Arc::new(Halt::default());
-        let places = self.max_connections.min(MOST_CONNECTIONS) + RESERVE;
-        let free = Arc::new(Semaphore::new(places));
+        let free = Arc::new(Semaphore::new(self.places));
 
         let mut stop = pin!(stop);
         let mut turn = 0_usize;
@@ -111,7 +152,7 @@ impl Server {
         drop(self.sockets);
         halt.enter(Stage::Draining);
         announce(reason);
-        drain(&free, places, &halt, self.limits.drain).await
+        drain(&free, self.places, &halt, self.limits.drain).await
     }
 }
 
@@ -142,7 +183,7 @@ async fn next(
 }
 
 fn lane(free: &Semaphore, front: &Front) -> Lane {
-    if free.available_permits() >= RESERVE {
+    if front.side == Side::Admin || free.available_permits() >= RESERVE {
         return Lane::Open;
     }
     if let Some(held_back) = front.throttle.due("connections") {

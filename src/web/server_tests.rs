@@ -79,6 +79,7 @@ fn app() -> App {
         },
         sign_timeout: Duration::from_secs(3),
         jwks_max_age: Duration::from_secs(60),
+        source: "ephemeral",
     }
 }
 

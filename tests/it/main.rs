@@ -1,7 +1,8 @@
 //! Black-box tests: the real binary, on a port of its own, with a throw-away token where it needs one.
 //!
 //! One file a subject, one binary for all, in parallel. `harness` starts and stops things and speaks HTTP; the subjects
-//! state what the service promises. SoftHSM2, pkcs11-tool and the runtime's verifier must be there: softhsm/test.sh sees to it.
+//! state what the service promises. SoftHSM2, pkcs11-tool, the runtime's verifier and chromium must be there: softhsm/test.sh
+//! sees to it.
 
 #![allow(
     clippy::unwrap_used,
@@ -20,8 +21,10 @@
 
 mod harness;
 
+mod admin;
 mod backends;
 mod bad_token;
+mod browser;
 mod commands;
 mod configuration;
 mod doctor;
@@ -30,11 +33,16 @@ mod faults_p11kit;
 mod faults_token;
 mod key_commands;
 mod layout;
+mod looks;
 mod losing;
 mod memory;
+mod migration;
 mod pinned;
 mod pkcs11;
 mod properties;
+mod revocation;
+mod rotation;
+mod schedule_file;
 mod secrecy;
 mod soak;
 mod start;

@@ -42,6 +42,8 @@ struct Order {
     /// A schedule file decides which keys are ours, and from when on.
     scheduled: bool,
     skew: u64,
+    /// Of all its keys.
+    stamp: uuid::Timestamp,
 }
 
 /// A pair that is on its token, or that would be.
@@ -115,10 +117,11 @@ fn make(
             .ok_or(KeysError::Clock)?,
         scheduled: preview.board.schedule().is_some(),
         skew: before.rules.skew,
+        stamp: uuid::Timestamp::now(uuid::NoContext),
     };
     // Everything that can be known before anything is made.
     for (on, token) in pkcs11.tokens.iter().zip(&preview.tokens) {
-        naming::names(prefix(on)?, order.at, &Ids::new()?)?;
+        naming::names(prefix(on)?, order.at, &Ids::new(order.stamp)?)?;
         if token.wants_login {
             let token = token.label.clone();
             return Err(KeysError::NoPin { token });
@@ -188,7 +191,7 @@ fn made(
     let opened = Opened::new(config, on)?;
     let new = NewKey {
         algorithm: order.algorithm,
-        names: naming::names(prefix, order.at, &Ids::new()?)?,
+        names: naming::names(prefix, order.at, &Ids::new(order.stamp)?)?,
     };
     let made = generate::generate(&opened.token, &new)?;
     let (key, warnings) = opened.read_back(config, &made.stored)?;
@@ -237,7 +240,7 @@ fn rehearsed(
     order: &Order,
     sheet: Option<&Sheet>,
 ) -> Result<NewPair, KeysError> {
-    let names = naming::names(prefix(on)?, order.at, &Ids::new()?)?;
+    let names = naming::names(prefix(on)?, order.at, &Ids::new(order.stamp)?)?;
     let name = names.into_iter().next().ok_or(KeysError::Clock)?;
     let stand_in = LocalKey::ephemeral(order.algorithm).map_err(|_| KeysError::NoRandom)?;
     Ok(NewPair {
@@ -267,12 +270,13 @@ fn add(preview: &Preview, pairs: &[NewPair], order: &Order, now: Moment) {
 }
 
 impl Ids {
-    fn new() -> Result<Self, KeysError> {
+    /// Keys made together have the same time, so that none of them counts as the elder.
+    fn new(stamp: uuid::Timestamp) -> Result<Self, KeysError> {
         let mut short = [0; 8];
         rand::fill(&mut short).map_err(|_| KeysError::NoRandom)?;
         Ok(Self {
-            // Of this very moment: it carries the creation time to every replica.
-            timed: uuid::Uuid::now_v7().into_bytes().to_vec(),
+            // It carries the creation time to every replica.
+            timed: uuid::Uuid::new_v7(stamp).into_bytes().to_vec(),
             short: short.to_vec(),
         })
     }

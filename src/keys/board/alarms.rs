@@ -3,6 +3,7 @@
 use super::{Board, State, seen_since};
 use crate::clock::{Moment, UnixSeconds};
 use crate::keys::alarm::{Alarm, AlarmKind};
+use crate::keys::memory::TokenName;
 use crate::keys::{KeyRing, Part, Readiness};
 
 impl Board {
@@ -40,7 +41,7 @@ impl Board {
         let limit = self.config.rules.jwks_stale_after();
         let tokens = self.config.tokens.iter();
         tokens
-            .map(|token| match state.memory.looks().get(token) {
+            .map(|token| match state.last_look(token) {
                 Some(last) => Part {
                     name: "look",
                     ok: now <= last.plus(limit),
@@ -79,7 +80,8 @@ impl Board {
 
     fn timing(&self, now: Moment) -> impl Iterator<Item = Alarm> + use<> {
         let doubt = self.clock.doubt(now);
-        let faults: Vec<_> = self.config.rules.faults().collect();
+        let rules = self.config.rules;
+        let faults: Vec<_> = rules.faults().filter(|_| rules.unsafe_timing).collect();
         let faults = faults.into_iter().map(|fault| {
             Alarm::new(AlarmKind::UnsafeTiming, format!("MACP_AUTH_ROTATION_UNSAFE=1: {fault}. A rotation loses tokens; for rehearsals only"))
         });
@@ -111,6 +113,13 @@ impl Board {
 }
 
 impl State {
+    /// When all keys of a token were last known. Where it never held one, finding none is knowing all.
+    pub(super) fn last_look(&self, token: &TokenName) -> Option<UnixSeconds> {
+        let held_one = self.memory.keys().any(|known| known.on.contains_key(token));
+        let empty = self.empty_looks.get(token).filter(|_| !held_one);
+        self.memory.looks().get(token).max(empty).copied()
+    }
+
     fn of_tokens(&self) -> impl Iterator<Item = Alarm> {
         let looks = self.failed_looks.iter().map(|(token, reason)| {
             let detail = format!(
@@ -128,10 +137,16 @@ impl State {
             let kid = known.key.kid();
             Alarm::new(AlarmKind::TwoInstants, format!("{kid} has different instants in its labels; the later one counts. Give it the same label on every token"))
         });
+        let gone = self.memory.keys().filter(|known| known.gone);
+        let gone = gone.map(|known| {
+            let kid = known.key.kid();
+            Alarm::new(AlarmKind::KeyGone, format!("no token holds {kid} any more. It stays published here until its removal; a replica that starts without memory cannot publish it. Destroy keys with `keys prune`, which waits until they have expired"))
+        });
         let unsaved = self.unsaved.iter().map(|error| {
             Alarm::new(AlarmKind::State, format!("what is known of the keys could not be saved ({error}): a start without the HSM would serve less. Check MACP_AUTH_STATE_DIR"))
         });
-        looks.chain(refused).chain(instants).chain(unsaved)
+        let keys = refused.chain(gone).chain(instants);
+        looks.chain(keys).chain(unsaved)
     }
 
     fn of_lists(&self, ring: &KeyRing) -> impl Iterator<Item = Alarm> {
@@ -164,23 +179,32 @@ impl State {
     }
 }
 
+/// Not the key whose turn it is signs.
 fn of_successor(ring: &KeyRing, now: UnixSeconds) -> Vec<Alarm> {
     let table = ring.timetable();
-    if !table.is_left_without_signer(now) {
-        return Vec::new();
-    }
     let order = table.order(now, 0, ring.held());
-    let detail = match order.first() {
-        None => "the key whose turn it is has been revoked, and no other may sign. Make one with `keys generate --now`".to_owned(),
-        Some(turn) => format!("the key whose turn it is has been revoked; {} signs in its place. Make a new key with `keys rotate`", turn.kid),
-    };
-    let mut alarms = vec![Alarm::new(AlarmKind::ActiveRevoked, detail)];
-    if let Some(turn) = order.first().filter(|turn| turn.unannounced) {
-        let detail = format!(
-            "{} signs before it was published for the lead, because nothing else is left: verifiers reject its tokens until they fetch the JWKS again",
-            turn.kid
+    let first = order.first();
+    let revoked = table.is_left_without_signer(now).then(|| {
+        let detail = first.map_or_else(
+            || "the key whose turn it is has been revoked, and no other may sign. Make one with `keys generate --now`".to_owned(),
+            |turn| format!("the key whose turn it is has been revoked; {} signs in its place. Make a new key with `keys rotate`", turn.kid),
         );
-        alarms.push(Alarm::new(AlarmKind::Unannounced, detail));
-    }
-    alarms
+        Alarm::new(AlarmKind::ActiveRevoked, detail)
+    });
+    let unannounced = first.filter(|turn| turn.unannounced).map(|turn| {
+        let detail = format!("{} signs before it was published for the lead, because nothing else is left: verifiers reject its tokens until they fetch the JWKS again", turn.kid);
+        Alarm::new(AlarmKind::Unannounced, detail)
+    });
+    let gone = table.active(now).filter(|active| {
+        let mut ripe = active.keys.iter().filter(|entry| entry.ripe <= now);
+        ripe.all(|entry| entry.member.gone)
+    });
+    let gone = gone.map(|_| {
+        let detail = first.map_or_else(
+            || "the key whose turn it is has gone from its token, and no other may sign. Bring it back, or make one with `keys generate`".to_owned(),
+            |turn| format!("the key whose turn it is has gone from its token; {} signs in its place. Bring it back, or make a new key with `keys rotate`", turn.kid),
+        );
+        Alarm::new(AlarmKind::ActiveGone, detail)
+    });
+    revoked.into_iter().chain(unannounced).chain(gone).collect()
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::without_mark;
-use crate::jose::{Jwk, JwkError, Kid};
+use crate::jose::{Algorithm, Jwk, JwkError, Kid};
 use crate::keys::PublishedKey;
 
 /// Why a text is no set of public keys that can be published. Keys are counted from 1.
@@ -93,33 +93,37 @@ fn public_key(member: &Value, number: usize) -> Result<Jwk, ExtraFault> {
         JwkError::Private { member } => ExtraFault::Private { number, member },
         fault => ExtraFault::Key { number, fault },
     })?;
-    let algorithm = jwk.algorithm().name();
+    contradiction(member, jwk.algorithm()).map_or(Ok(jwk), |(member, want)| {
+        Err(ExtraFault::Contradiction {
+            number,
+            member,
+            want,
+        })
+    })
+}
+
+/// The member that says something else than what is published, and what it would have to be.
+fn contradiction(member: &Value, algorithm: Algorithm) -> Option<(&'static str, String)> {
+    let absent_or = |name, fits: &dyn Fn(&Value) -> bool| member.get(name).is_none_or(fits);
     let verifies = |operations: &Value| {
-        operations
-            .as_array()
-            .is_some_and(|operations| operations.iter().any(|one| one == "verify"))
+        let operations = operations.as_array();
+        operations.is_some_and(|all| all.iter().any(|one| one == "verify"))
     };
-    let rules: [(_, &dyn Fn(&Value) -> bool, _); 3] = [
-        ("alg", &|alg| alg == algorithm, format!("{algorithm:?}")),
-        ("use", &|purpose| purpose == "sig", "\"sig\"".to_owned()),
-        ("key_ops", &verifies, "[\"verify\"]".to_owned()),
-    ];
-    for (name, fits, want) in rules {
-        if !member.get(name).is_none_or(fits) {
-            return Err(ExtraFault::Contradiction {
-                number,
-                member: name,
-                want,
-            });
-        }
+    if !absent_or("alg", &|alg| alg == algorithm.name()) {
+        return Some(("alg", format!("{:?}", algorithm.name())));
     }
-    Ok(jwk)
+    if !absent_or("use", &|purpose| purpose == "sig") {
+        return Some(("use", "\"sig\"".to_owned()));
+    }
+    if !absent_or("key_ops", &verifies) {
+        return Some(("key_ops", "[\"verify\"]".to_owned()));
+    }
+    None
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jose::Algorithm;
     use crate::keys::local::LocalKey;
     use proptest::prelude::*;
     use serde_json::json;
@@ -179,114 +183,67 @@ mod tests {
         assert_eq!(kids(&format!("\u{feff}{a}\r\n")), ["a"]);
     }
 
-    #[test]
-    fn extra_keys_never_sign() {
-        let keys = parse(&es256("a").to_string()).unwrap();
+    fn fault_beside_a_good_key(second: &Value) -> ExtraFault {
+        let text = json!({"keys": [es256("good"), second]}).to_string();
+        parse(&text).unwrap_err()
     }
 
     #[test]
-    fn one_bad_key_refuses_the_set() {
-        let (good, rsa) = (es256("a"), jwk(Algorithm::Rs256, "rsa"));
-        let want = |member, want: &str| ExtraFault::Contradiction {
-            number: 2,
-            member,
-            want: want.to_owned(),
-        };
+    fn one_key_that_cannot_be_published_refuses_the_set() {
+        let good = es256("a");
         for (name, second, fault) in [
             (
-                "private",
-                with(&es256("b"), "d", json!("AA")),
-                ExtraFault::Private {
-                    number: 2,
-                    member: "d",
-                },
-            ),
-            (
-                "private and null",
-                with(&es256("b"), "d", json!(null)),
-                ExtraFault::Private {
-                    number: 2,
-                    member: "d",
-                },
-            ),
-            (
-                "symmetric",
-                json!({"kty": "oct", "k": "AA", "kid": "b"}),
-                ExtraFault::Private {
-                    number: 2,
-                    member: "k",
-                },
-            ),
-            (
-                "another curve",
+                "a curve",
                 with(&good, "crv", json!("P-384")),
-                ExtraFault::Key {
-                    number: 2,
-                    fault: JwkError::Type,
-                },
+                JwkError::Type,
             ),
             (
                 "no kid",
                 without(&good, "kid"),
-                ExtraFault::Key {
-                    number: 2,
-                    fault: JwkError::Missing { member: "kid" },
-                },
+                JwkError::Missing { member: "kid" },
             ),
-            (
-                "no object",
-                json!("a"),
-                ExtraFault::Key {
-                    number: 2,
-                    fault: JwkError::Missing { member: "kty" },
-                },
-            ),
-            (
-                "PS256",
-                with(&rsa, "alg", json!("PS256")),
-                want("alg", "\"RS256\""),
-            ),
-            (
-                "the other's alg",
-                with(&good, "alg", json!("RS256")),
-                want("alg", "\"ES256\""),
-            ),
-            (
-                "alg null",
-                with(&good, "alg", json!(null)),
-                want("alg", "\"ES256\""),
-            ),
-            (
-                "for encryption",
-                with(&good, "use", json!("enc")),
-                want("use", "\"sig\""),
-            ),
-            (
-                "for signing",
-                with(&good, "key_ops", json!(["sign"])),
-                want("key_ops", "[\"verify\"]"),
-            ),
-            (
-                "no operation",
-                with(&good, "key_ops", json!([])),
-                want("key_ops", "[\"verify\"]"),
-            ),
-            (
-                "operation as text",
-                with(&good, "key_ops", json!("verify")),
-                want("key_ops", "[\"verify\"]"),
-            ),
-            (
-                "other material",
-                es256("a"),
-                ExtraFault::Ambiguous {
-                    number: 2,
-                    kid: "a".to_owned(),
-                },
-            ),
+            ("no object", json!("a"), JwkError::Missing { member: "kty" }),
         ] {
-            let text = json!({"keys": [good, second]}).to_string();
-            assert_eq!(parse(&text).unwrap_err(), fault, "{name}");
+            let want = ExtraFault::Key { number: 2, fault };
+            assert_eq!(fault_beside_a_good_key(&second), want, "{name}");
+        }
+        let kid = "good".to_owned();
+        let want = ExtraFault::Ambiguous { number: 2, kid };
+        assert_eq!(fault_beside_a_good_key(&es256("good")), want);
+    }
+
+    #[test]
+    fn one_private_member_refuses_the_set() {
+        let good = es256("a");
+        for (member, second) in [
+            ("d", with(&good, "d", json!("AA"))),
+            ("d", with(&good, "d", json!(null))),
+            ("k", json!({"kty": "oct", "k": "AA", "kid": "b"})),
+        ] {
+            let want = ExtraFault::Private { number: 2, member };
+            assert_eq!(fault_beside_a_good_key(&second), want, "{second}");
+        }
+    }
+
+    #[test]
+    fn one_key_for_another_use_refuses_the_set() {
+        let (ec, rsa) = (es256("a"), jwk(Algorithm::Rs256, "rsa"));
+        for (key, name, value, want) in [
+            (&rsa, "alg", json!("PS256"), r#""RS256""#),
+            (&ec, "alg", json!("RS256"), r#""ES256""#),
+            (&ec, "alg", json!(null), r#""ES256""#),
+            (&ec, "use", json!("enc"), r#""sig""#),
+            (&ec, "key_ops", json!(["sign"]), r#"["verify"]"#),
+            (&ec, "key_ops", json!([]), r#"["verify"]"#),
+            (&ec, "key_ops", json!("verify"), r#"["verify"]"#),
+        ] {
+            let contradiction = ExtraFault::Contradiction {
+                number: 2,
+                member: name,
+                want: want.to_owned(),
+            };
+            let fault = fault_beside_a_good_key(&with(key, name, value.clone()));
+            assert_eq!(fault, contradiction, "{name}: {value}");
         }
     }
 
@@ -348,7 +305,7 @@ mod tests {
         }
 
         #[test]
-        fn no_damage_panics_or_publishes_another_kid(at in any::<prop::sample::Index>(), byte: u8) {
+        fn a_damaged_set_does_not_panic_and_a_key_keeps_its_algorithm(at in any::<prop::sample::Index>(), byte: u8) {
             let mut bytes = json!({"keys": [{"kty": "EC", "crv": "P-256", "kid": "k", "alg": "ES256", "use": "sig",
                 "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]})
                 .to_string().into_bytes();

@@ -278,7 +278,7 @@ mod tests {
         ] {
             assert_eq!(
                 entries(&format!("[[key]]\n{members}\n")),
-                [want.clone()],
+                std::slice::from_ref(&want),
                 "{name}"
             );
             let windows = format!(
@@ -313,126 +313,65 @@ mod tests {
         );
     }
 
-    #[test]
-    fn a_fault_names_its_entry() {
+    /// Of an entry behind a good one, for kid `a`.
+    fn fault_of(members: &str) -> EntryFault {
         let good = "[[key]]\nkid = 'a'\nactive_from = 'ever'\n";
-        let unknown = |member: &str| EntryFault::Unknown {
-            member: member.to_owned(),
+        let fault = KeySchedule::parse(&format!("{good}[[key]]\n{members}\n")).unwrap_err();
+        let ScheduleFault::Entry { number: 2, fault } = fault else {
+            panic!("{fault:?}");
         };
-        let instant = |text: &str| EntryFault::Instant(Instant::from_text(text).unwrap_err());
-        for (name, members, fault) in [
-            (
-                "unknown",
-                "kid = 'b'\nactiv_from = 'ever'",
-                unknown("activ_from"),
-            ),
-            ("nothing", "", EntryFault::NoName),
-            ("no name", "active_from = 'ever'", EntryFault::NoName),
-            (
-                "both",
-                "kid = 'b'\nid = '01'\nactive_from = 'ever'",
-                EntryFault::TwoNames,
-            ),
-            ("no instant", "kid = 'b'", EntryFault::NoInstant),
-            (
-                "empty kid",
-                "kid = ''\nactive_from = 'ever'",
-                EntryFault::BadKid,
-            ),
-            (
-                "kid with a space",
-                "kid = 'b c'\nactive_from = 'ever'",
-                EntryFault::BadKid,
-            ),
-            (
-                "kid as a number",
-                "kid = 7\nactive_from = 'ever'",
-                EntryFault::BadKid,
-            ),
-            (
-                "empty id",
-                "id = ''\nactive_from = 'ever'",
-                EntryFault::BadId,
-            ),
-            (
-                "id as a number",
-                "id = 12\nactive_from = 'ever'",
-                EntryFault::BadId,
-            ),
-            (
-                "odd id",
-                "id = '012'\nactive_from = 'ever'",
-                EntryFault::BadId,
-            ),
-            (
-                "no digits",
-                "id = '0g'\nactive_from = 'ever'",
-                EntryFault::BadId,
-            ),
-            (
-                "lone colons",
-                "id = '0:1'\nactive_from = 'ever'",
-                EntryFault::BadId,
-            ),
-            (
-                "some colons",
-                "id = '01:0203'\nactive_from = 'ever'",
-                EntryFault::BadId,
-            ),
-            (
-                "last colon",
-                "id = '01:'\nactive_from = 'ever'",
-                EntryFault::BadId,
-            ),
-            (
-                "a word",
-                "kid = 'b'\nactive_from = 'tomorrow'",
-                instant("tomorrow"),
-            ),
-            (
-                "local",
-                "kid = 'b'\nactive_from = 2026-12-01T12:00:00",
-                instant("2026-12-01T12:00:00"),
-            ),
-            (
-                "another zone",
-                "kid = 'b'\nactive_from = 2026-12-01T12:00:00+01:00",
-                instant("2026-12-01T12:00:00+01:00"),
-            ),
-            (
-                "a day",
-                "kid = 'b'\nactive_from = 2026-12-01",
-                instant("2026-12-01"),
-            ),
-            (
-                "parts of seconds",
-                "kid = 'b'\nactive_from = 2026-12-01T12:00:00.5Z",
-                instant("2026-12-01T12:00:00.5Z"),
-            ),
-            (
-                "seconds",
-                "kid = 'b'\nactive_from = 1796126400",
-                EntryFault::NotAnInstant,
-            ),
-            (
-                "the same kid",
-                "kid = 'a'\nactive_from = 'ever'",
-                EntryFault::Again { first: 1 },
-            ),
+        fault
+    }
+
+    #[test]
+    fn an_entry_names_one_key_and_no_other_entry_does() {
+        for (name, members, want) in [
+            ("no name", "", EntryFault::NoName),
+            ("both", "kid = 'b'\nid = '01'", EntryFault::TwoNames),
+            ("empty kid", "kid = ''", EntryFault::BadKid),
+            ("kid with a space", "kid = 'b c'", EntryFault::BadKid),
+            ("kid as a number", "kid = 7", EntryFault::BadKid),
+            ("empty id", "id = ''", EntryFault::BadId),
+            ("id as a number", "id = 12", EntryFault::BadId),
+            ("odd id", "id = '012'", EntryFault::BadId),
+            ("no digits", "id = '0g'", EntryFault::BadId),
+            ("halves", "id = '0:1'", EntryFault::BadId),
+            ("some colons", "id = '01:0203'", EntryFault::BadId),
+            ("a last colon", "id = '01:'", EntryFault::BadId),
+            ("kid again", "kid = 'a'", EntryFault::Again { first: 1 }),
         ] {
-            let outcome = KeySchedule::parse(&format!("{good}[[key]]\n{members}\n"));
-            assert_eq!(
-                outcome,
-                Err(ScheduleFault::Entry { number: 2, fault }),
-                "{name}"
-            );
+            let fault = fault_of(&format!("{members}\nactive_from = 'ever'"));
+            assert_eq!(fault, want, "{name}");
         }
-        let ids =
-            "[[key]]\nid = 'ab'\nactive_from = 'ever'\n[[key]]\nid = 'AB'\nactive_from = 'ever'";
+        let ids = "[[key]]\nid='ab'\nactive_from='ever'\n[[key]]\nid='AB'\nactive_from='ever'";
         let fault = EntryFault::Again { first: 1 };
+        let again = Err(ScheduleFault::Entry { number: 2, fault });
+        assert_eq!(KeySchedule::parse(ids), again);
+    }
+
+    #[test]
+    fn an_entry_has_one_instant_in_utc_and_nothing_else() {
+        for text in [
+            "'tomorrow'",
+            "2026-12-01T12:00:00",
+            "2026-12-01T12:00:00+01:00",
+            "2026-12-01",
+            "2026-12-01T12:00:00.5Z",
+            "1969-12-31T23:59:59Z",
+        ] {
+            let fault = fault_of(&format!("kid = 'b'\nactive_from = {text}"));
+            let bad = Instant::from_text(text.trim_matches('\'')).unwrap_err();
+            assert_eq!(fault, EntryFault::Instant(bad), "{text}");
+        }
+        for text in ["1796126400", "true", "['ever']"] {
+            let fault = fault_of(&format!("kid = 'b'\nactive_from = {text}"));
+            assert_eq!(fault, EntryFault::NotAnInstant, "{text}");
+        }
+        assert_eq!(fault_of("kid = 'b'"), EntryFault::NoInstant);
+        let member = "activ_from".to_owned();
         assert_eq!(
-            KeySchedule::parse(ids),
-            Err(ScheduleFault::Entry { number: 2, fault })
+            fault_of("kid = 'b'\nactiv_from = 'ever'"),
+            EntryFault::Unknown { member }
         );
     }
 

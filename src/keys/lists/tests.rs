@@ -27,8 +27,8 @@ impl Desk {
         };
         let desk = Self { home, files };
         desk.write("revoked", "a\nb\n");
-        desk.write("extra", &json!({ "keys": [jwk("x")] }).to_string());
-        desk.write("schedule", &entry("ab"));
+        desk.write("extra", json!({ "keys": [jwk("x")] }).to_string());
+        desk.write("schedule", entry("ab"));
         desk
     }
 
@@ -171,15 +171,16 @@ fn any_fault_stops_the_start_and_all_are_told_with_variable_and_path() {
 
 #[test]
 fn what_cannot_be_used_later_stays_as_it_was_with_a_line_until_it_is_cured() {
-    let damages: [(&str, &dyn Fn(&Desk, &str)); 6] = [
-        ("gone", &|desk, file| desk.remove(file)),
-        ("empty", &|desk, file| desk.write(file, "")),
-        ("a mark alone", &|desk, file| desk.write(file, "\u{feff}")),
-        ("no text", &|desk, file| {
+    type Damage = fn(&Desk, &str);
+    let damages: [(&str, Damage); 6] = [
+        ("gone", |desk, file| desk.remove(file)),
+        ("empty", |desk, file| desk.write(file, "")),
+        ("a mark alone", |desk, file| desk.write(file, "\u{feff}")),
+        ("no text", |desk, file| {
             desk.write(file, [0xff, 0xfe, b'a', 0])
         }),
-        ("for all to write", &|desk, file| desk.set_mode(file, 0o666)),
-        ("too large", &|desk, file| {
+        ("for all to write", |desk, file| desk.set_mode(file, 0o666)),
+        ("too large", |desk, file| {
             desk.write(file, "#".repeat(256 * 1024 + 1))
         }),
     ];

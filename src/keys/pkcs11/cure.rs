@@ -197,8 +197,8 @@ impl Supervisor {
         self.proved = proved(&reports);
         if self.proved.is_empty() {
             let explained = self.explain(&reports);
-            let name = &self.charge.name;
-            self.charge.board.look_failed(name, explained.clone());
+            let (board, name) = (&self.charge.board, &self.charge.name);
+            board.looked_empty(name, explained.clone(), UnixSeconds::now());
             return Err(Down::NoKey(explained));
         }
         self.publish(&reports, refused);

@@ -1,7 +1,7 @@
 //! Keys in a PKCS#11 token. The only home of cryptoki.
 //!
 //! ```text
-//! signer       all tokens: which one signs, who takes over
+//! signer       all tokens: which one signs, who takes over          unit    one token with its threads
 //! supervisor   one a token: cure -> host (the module), token, discovery (inspect, proof, possession)
 //! seat         one a signing thread:  C_SignInit, C_Sign, verified under the published key
 //! watch        calls that do not come back                          shared  what all of these share
@@ -35,6 +35,7 @@ mod standing;
 mod supervisor;
 pub mod token;
 pub mod trial;
+mod unit;
 pub mod uri;
 mod watch;
 

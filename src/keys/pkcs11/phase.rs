@@ -17,6 +17,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::shared::Live;
 use crate::clock::Deadline;
+use crate::jose::Kid;
 
 /// Of one token.
 #[derive(Debug)]
@@ -33,6 +34,16 @@ pub(super) enum State {
     Live(Arc<Live>),
     Repairing,
     Down,
+}
+
+impl State {
+    /// Whether the token is live with this key.
+    pub(super) fn signs_with(&self, kid: &Kid) -> bool {
+        match self {
+            Self::Live(live) => live.keys.iter().any(|(held, _)| held == kid),
+            Self::Repairing | Self::Down => false,
+        }
+    }
 }
 
 impl Phase {

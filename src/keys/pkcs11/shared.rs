@@ -20,6 +20,7 @@ use super::session::KeyHandle;
 use super::token::Token;
 use crate::clock::{Deadline, Stopwatch, UnixSeconds};
 use crate::jose::Kid;
+use crate::keys::board::TokenIdentity;
 
 /// Of one token.
 #[derive(Debug)]
@@ -81,6 +82,8 @@ pub(super) enum Event {
 /// What an operator should know of token and key: what is there, or what is wrong and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Standing {
+    /// As the token named itself when it was last reached.
+    pub(super) identity: Option<TokenIdentity>,
     pub(super) token: Result<String, String>,
     pub(super) key: Result<String, String>,
 }
@@ -106,6 +109,7 @@ impl Shared {
             module,
             token: Mutex::new(None),
             standing: Mutex::new(Standing {
+                identity: None,
                 token: Err("not reached yet".to_owned()),
                 key: Err("not looked for yet".to_owned()),
             }),
@@ -180,12 +184,6 @@ impl Shared {
         if self.phase.revive(live) {
             self.uncured.store(false, Ordering::Release);
         }
-    }
-
-    /// Whether the token is live with this key.
-    pub(super) fn holds(&self, kid: &Kid) -> bool {
-        let live = self.phase.live();
-        live.is_some_and(|live| live.keys.iter().any(|(held, _)| held == kid))
     }
 
     /// Takes every session away, mints wait. False where a thread does not come out of the module in time.

@@ -14,23 +14,22 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use super::host::Host;
 use super::module::{LoadError, Module};
 use super::pin_guard::PinGuard;
-use super::seat::Seat;
-use super::shared::{Event, Shared};
-use super::supervisor::{Charge, Down, Supervisor};
+use super::shared::{Event, Shared, State};
+use super::supervisor::{Charge, Down};
 use super::token::TokenFault;
+use super::unit::Unit;
 use super::watch::{self, Patience};
 use crate::clock::{Deadline, UnixSeconds};
 use crate::config::{Pkcs11Config, TokenConfig};
 use crate::jose::SigningInput;
-use crate::keys::workers::Workers;
-use crate::keys::{Board, Choice, KeyRing, Part, PublishedKey, Readiness, SignError, Signed};
+use crate::keys::{
+    Board, Choice, KeyRing, Overview, Part, PublishedKey, Readiness, SignError, Signed,
+};
 use crate::state_dir::StateDir;
 
 /// How long the start waits for the tokens before it listens without them.
 const FIRST_TRY: Duration = Duration::from_secs(5);
 const SHUT_DOWN_WITHIN: Duration = Duration::from_secs(2);
-/// A token whose last verified signature is older is not ready.
-const FRESH: Duration = Duration::from_secs(30);
 
 /// Signs in tokens. Requests see a ring of published keys, and ask for signatures.
 #[derive(Debug)]
@@ -39,14 +38,6 @@ pub struct TokenSigner {
     tokens: Vec<Unit>,
     turn: AtomicUsize,
     _watching: Sender<()>,
-}
-
-/// One token with its threads.
-#[derive(Debug)]
-struct Unit {
-    shared: Arc<Shared>,
-    workers: Workers,
-    stopped: Receiver<Shutdown>,
 }
 
 /// Only a change of configuration cures these: the service does not start.
@@ -126,14 +117,18 @@ impl TokenSigner {
         let ring = Arc::clone(&self.board.ring());
         let attempts = self.attempts(&ring, now, ttl);
         let mut last = SignError::Unavailable;
+        let mut late: Vec<&Unit> = Vec::new();
         for (number, (choice, unit)) in attempts.iter().enumerate() {
             if unit.shared.is_down() {
                 continue;
             }
-            let others = attempts.iter().skip(number + 1);
-            let somebody_else = others.into_iter().any(|(_, other)| {
-                !Arc::ptr_eq(&other.shared, &unit.shared) && !other.shared.is_down()
-            });
+            let mut others = attempts.iter().skip(number + 1).map(|(_, other)| *other);
+            let somebody_else = others
+                .any(|other| !other.is(unit) && !other.is_in(&late) && !other.shared.is_down());
+            if somebody_else && unit.is_in(&late) {
+                // Its other keys would halve, again and again, what is left for those who may sign.
+                continue;
+            }
             let until = if somebody_else {
                 deadline.half_way()
             } else {
@@ -144,7 +139,12 @@ impl TokenSigner {
                 // It may have been revoked while it was signing.
                 Ok(_) if !self.board.publishes(key.kid()) => last = SignError::Unavailable,
                 Ok(jwt) => return Ok(Signed { jwt, ttl: *ttl }),
-                Err(error) => last = error,
+                Err(error) => {
+                    if error == SignError::TimedOut {
+                        late.push(unit);
+                    }
+                    last = error;
+                }
             }
             if deadline.passed() {
                 break;
@@ -162,17 +162,19 @@ impl TokenSigner {
         ttl: u64,
     ) -> Vec<(Choice<'a>, &'a Unit)> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        // Looked at once: a token that came back between two looks would be asked by nobody.
+        let tokens = self.tokens.iter().map(|unit| (unit, unit.shared.state()));
+        let tokens: Vec<(&Unit, State)> = tokens.collect();
         let mut attempts = Vec::new();
         let choices = ring.order(now, ttl);
         let read = |unit: &&Unit| self.board.is_fresh(unit.shared.last_look(), now);
         for choice in &choices {
             let first = attempts.len();
             attempts.extend(
-                self.tokens
+                tokens
                     .iter()
-                    .filter(read)
-                    .filter(|unit| unit.shared.holds(choice.key.kid()))
-                    .map(|unit| (choice.clone(), unit)),
+                    .filter(|(unit, state)| read(unit) && state.signs_with(choice.key.kid()))
+                    .map(|(unit, _)| (choice.clone(), *unit)),
             );
             if let Some(replicas) = attempts.get_mut(first..)
                 && !replicas.is_empty()
@@ -180,19 +182,34 @@ impl TokenSigner {
                 replicas.rotate_left(turn % replicas.len());
             }
         }
-        let curing = self.tokens.iter();
-        let curing = curing.filter(|unit| !unit.shared.is_down() && !unit.shared.is_live());
+        let curing = tokens.iter();
+        let curing = curing.filter(|(_, state)| matches!(state, State::Repairing));
         attempts.extend(
-            curing.flat_map(|unit| choices.iter().map(move |choice| (choice.clone(), unit))),
+            curing.flat_map(|(unit, _)| choices.iter().map(|choice| (choice.clone(), *unit))),
         );
         attempts
     }
 
-    pub(in crate::keys) fn mint_readiness(&self) -> Readiness {
-        let tokens: Vec<Vec<Part>> = self.tokens.iter().map(Unit::parts).collect();
+    pub(in crate::keys) fn mint_readiness(&self, now: UnixSeconds) -> Readiness {
+        let tokens = self.tokens.iter();
+        let tokens: Vec<Vec<Part>> = tokens.map(|unit| unit.parts(&self.board, now)).collect();
         Readiness {
             ready: tokens.iter().any(|parts| parts.iter().all(|part| part.ok)),
             parts: tokens.into_iter().flatten().collect(),
+        }
+    }
+
+    /// Adds what the tokens themselves say: how each is, and which key would sign a mint now.
+    pub(in crate::keys) fn complete(&self, overview: &mut Overview) {
+        let now = overview.now;
+        for look in &mut overview.looks {
+            let unit = self.tokens.iter().find(|unit| unit.name == look.token);
+            look.health = unit.map(|unit| unit.health(&self.board, now));
+        }
+        if overview.signing.is_some() {
+            let ring = Arc::clone(&self.board.ring());
+            let first = self.attempts(&ring, now, 0).into_iter().next();
+            overview.signing = first.map(|(choice, _)| choice.key.kid().clone());
         }
     }
 
@@ -219,59 +236,6 @@ impl TokenSigner {
         } else {
             Shutdown::Stuck
         }
-    }
-}
-
-impl Unit {
-    fn start(
-        charge: Charge,
-        inbox: Receiver<Event>,
-        config: &Pkcs11Config,
-    ) -> Result<(Self, Receiver<Result<(), Down>>), StartError> {
-        let shared = Arc::clone(&charge.shared);
-        let seats = (0..config.sessions)
-            .map(|number| Seat {
-                shared: Arc::clone(&shared),
-                number,
-            })
-            .collect();
-        let workers = Workers::start(seats, config.queue_length)?;
-        let (stopping, stopped) = bounded(1);
-        let (first, outcome) = bounded(1);
-        let supervisor = Supervisor::new(charge, inbox);
-        std::thread::Builder::new()
-            .name("token".to_owned())
-            .spawn(move || {
-                stopping.send(supervisor.run(&first)).ok();
-            })?;
-        let unit = Self {
-            shared,
-            workers,
-            stopped,
-        };
-        Ok((unit, outcome))
-    }
-
-    fn parts(&self) -> Vec<Part> {
-        let standing = self.shared.standing.lock().clone();
-        let signature = match self.shared.since_verified() {
-            Some(ago) if !self.shared.is_down() && ago <= FRESH => {
-                Ok(format!("the last one verified {} s ago", ago.as_secs()))
-            }
-            Some(ago) => Err(format!("the last one verified {} s ago", ago.as_secs())),
-            None => Err("none has verified since the last failure".to_owned()),
-        };
-        [
-            ("token", standing.token),
-            ("key", standing.key),
-            ("signature", signature),
-        ]
-        .map(|(name, state)| Part {
-            name,
-            ok: state.is_ok(),
-            detail: state.unwrap_or_else(|trouble| trouble),
-        })
-        .into()
     }
 }
 

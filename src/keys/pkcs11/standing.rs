@@ -21,17 +21,20 @@ impl Supervisor {
             .shared
             .token
             .try_lock()
-            .and_then(|token| token.as_ref().map(|token| token.label().to_owned()));
-        *self.charge.shared.standing.lock() = Standing {
-            token: match (reached, &down) {
-                (Some(label), _) => Ok(label),
+            .and_then(|token| token.as_ref().map(Token::identity));
+        let mut standing = self.charge.shared.standing.lock();
+        *standing = Standing {
+            token: match (&reached, &down) {
+                (Some(identity), _) => Ok(identity.label.clone()),
                 (None, down) => Err(down.as_ref().map_or_else(String::new, ToString::to_string)),
             },
+            identity: reached.or_else(|| standing.identity.take()),
             key: match &down {
                 None => Ok("proved by a signature".to_owned()),
                 Some(down) => Err(down.to_string()),
             },
         };
+        drop(standing);
         if self.announced && down == self.down {
             return;
         }

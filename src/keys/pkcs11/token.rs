@@ -16,6 +16,7 @@ use super::module::Module;
 use super::pin_guard::PinGuard;
 use crate::clock::UnixSeconds;
 use crate::config::{Pin, TokenSelector};
+use crate::keys::board::TokenIdentity;
 
 /// A token that is there, with the user logged in where a PIN is configured and needed.
 #[derive(Debug)]
@@ -187,6 +188,18 @@ impl Token {
 
     pub const fn info(&self) -> &TokenInfo {
         &self.info
+    }
+
+    /// What it says of itself.
+    pub fn identity(&self) -> TokenIdentity {
+        let info = &self.info;
+        TokenIdentity {
+            label: info.label.clone(),
+            serial: info.serial.clone(),
+            manufacturer: info.manufacturer.clone(),
+            model: info.model.clone(),
+            firmware: info.firmware.clone(),
+        }
     }
 
     pub const fn anchor(&self) -> &Session {

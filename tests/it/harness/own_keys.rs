@@ -17,6 +17,12 @@ pub fn private_ec_jwk() -> Value {
     json!({"kty": "EC", "crv": "P-256", "x": encode(&point[1..33]), "y": encode(&point[33..]), "d": encode(d.as_ref())})
 }
 
+/// A P-256 key in PKCS#8, for import into a token.
+pub fn ec_pkcs8() -> Vec<u8> {
+    let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+    pair.to_pkcs8v1().unwrap().as_ref().to_vec()
+}
+
 /// An RSA key with its CRT members; no kid.
 pub fn private_rsa_jwk(size: KeySize) -> Value {
     rsa_jwk(&rsa_pkcs8(size))

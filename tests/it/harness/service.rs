@@ -59,6 +59,11 @@ impl Launch {
         self
     }
 
+    /// With an admin listener on a port of the system's choice.
+    pub fn with_admin(self) -> Self {
+        self.set("MACP_AUTH_ADMIN_ADDR", "localhost:0")
+    }
+
     pub fn unset(mut self, name: &str) -> Self {
         self.variables.retain(|(known, _)| known != name);
         self
@@ -240,6 +245,30 @@ impl Service {
                 log.contains(text).then_some(())
             })
             .unwrap_or_else(|| panic!("{text:?} is not said: {}", self.stderr.text()));
+    }
+
+    /// The port of the admin listener, as the log tells it.
+    pub fn admin_port(&self) -> u16 {
+        let said = "admin listener on 127.0.0.1:";
+        let port = |log: &str| {
+            let (_, rest) = log.split_once(said)?;
+            let end = rest.find(|char: char| !char.is_ascii_digit())?;
+            rest[..end].parse().ok()
+        };
+        let port = self.stderr.wait_for(PATIENCE, port);
+        port.unwrap_or_else(|| panic!("no admin listener: {}", self.stderr.text()))
+    }
+
+    /// One request to the admin listener.
+    pub fn ask_admin(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        Connection::open(self.admin_port()).request("GET", path, headers, b"")
+    }
+
+    /// `GET /status` as JSON.
+    pub fn status(&self) -> serde_json::Value {
+        let answer = self.ask_admin("/status", &[]);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()
     }
 
     /// Stops the service; all that it ever logged.

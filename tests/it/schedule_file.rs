@@ -1,0 +1,74 @@
+//! Keys whose labels say nothing, as NetHSM and PIV dictate them: a file says which are ours and from when each signs, and
+//! rotation is as quiet as with labels.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::time::Duration;
+
+use crate::harness::hurry::{
+    TOKEN_LIFE, VERIFIER_TTL, hurried, next_switch, now, remembering, wait_until, written,
+};
+use crate::harness::service::PATIENCE;
+use crate::harness::{Fleet, KeyPair, Pace, SoftHsm, Traffic, until};
+
+const PACE: Pace = Pace {
+    verifiers: 8,
+    verifier_ttl: VERIFIER_TTL,
+    mints_per_second: 16,
+    token_life: Duration::from_secs(TOKEN_LIFE),
+};
+
+/// Replaced whole.
+fn say(hsm: &SoftHsm, keys: &[(&str, &str)]) {
+    let mut text = String::new();
+    for (id, from) in keys {
+        writeln!(text, "[[key]]\nid = {id:?}\nactive_from = {from:?}").unwrap();
+    }
+    let new = hsm.path("schedule.new");
+    fs::write(&new, text).unwrap();
+    fs::rename(&new, hsm.path("schedule.toml")).unwrap();
+}
+
+#[test]
+fn a_file_of_instants_drives_a_rotation_that_no_verifier_notices() {
+    let hsm = SoftHsm::new();
+    hsm.make(&KeyPair {
+        label: "PIV AUTH key",
+        id: "9a",
+        ..KeyPair::RSA
+    });
+    // The label of ours decides nothing beside a file.
+    hsm.make(&KeyPair::EC);
+    say(&hsm, &[("9a", "ever")]);
+    let fleet = Fleet::start((0..2).map(|replica| {
+        let launch = hurried(hsm.launch());
+        remembering(launch, &hsm, replica)
+            .set("MACP_AUTH_KEY_SCHEDULE_FILE", hsm.path("schedule.toml"))
+    }));
+    let first = fleet.replicas().next().unwrap();
+    let old = first.jwks().kids();
+    assert_eq!(old.len(), 1, "only what the file names: {old:?}");
+    let traffic = Traffic::start(&fleet, PACE);
+    traffic.wait_until_all_have_keys();
+
+    hsm.make(&KeyPair {
+        label: "CARD AUTH key",
+        id: "9e",
+        ..KeyPair::EC
+    });
+    // A poll until it is seen, which is its creation: its id carries none.
+    let switch = next_switch();
+    say(&hsm, &[("9a", "ever"), ("9e", &written(switch))]);
+    let new = until("the new key is published", PATIENCE, || {
+        let kids = first.jwks().kids();
+        kids.into_iter().find(|kid| *kid != old[0])
+    });
+    wait_until(switch);
+    traffic.wait_until_all_sign_with(&new);
+
+    wait_until(now() + 2 * VERIFIER_TTL);
+    assert_eq!(first.jwks().kids(), [new, old[0].clone()]);
+    let outcome = traffic.stop();
+    assert!(outcome.checks > 500, "{}", outcome.explained());
+    outcome.must_be_flawless(&fleet);
+}
