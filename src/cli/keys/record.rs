@@ -21,7 +21,7 @@ use self::document::{
 };
 use super::arguments::{RecordArguments, VerifyRecordArguments};
 use crate::clock::UnixSeconds;
-use crate::config::KeyPolicy;
+use crate::config::{KeyPolicy, printable};
 use crate::keys::label::Instant;
 use crate::keys::pkcs11::discovery::FoundKey;
 use crate::keys::pkcs11::evidence::{self, Evidence};
@@ -250,7 +250,7 @@ fn told(record: &Record) -> String {
     let rows = facts(record).into_iter().chain(warnings);
     for (name, value) in rows.chain(attributes).chain(attestation) {
         // What stands in a file may hold anything.
-        let shown: String = value.chars().filter(|char| !char.is_control()).collect();
+        let shown = printable(&value);
         // Writing to a String does not fail.
         writeln!(text, "{:<24}{shown}", format!("{name}:")).ok();
     }

@@ -340,6 +340,34 @@ fn the_lines_for_the_schedule_file_are_printed_and_are_what_it_takes() {
 }
 
 #[test]
+fn a_key_that_is_made_after_a_revocation_signs_at_once() {
+    let hsm = SoftHsm::with_key("ES256");
+    let kid = states(&listed(hsm.launch()))[0].0.clone();
+    let launch = hsm.launch().set("MACP_AUTH_REVOKED_KIDS", kid);
+    let made = json(&keys(launch.clone(), &["generate", "--json"]));
+
+    assert_eq!(made["keys"][0]["signs_now"], true, "{made}");
+    assert_eq!(listed(launch)["signing"], made["keys"][0]["kid"]);
+}
+
+#[test]
+fn nothing_is_made_or_destroyed_by_a_clock_that_was_ahead_before() {
+    let hsm = SoftHsm::with_key("ES256");
+    let state = hsm.path("state");
+    let launch = hsm.launch().set("MACP_AUTH_STATE_DIR", &state);
+    keys(launch.clone(), &["list"]);
+    let later = r#"{"version":2,"keys":[],"looks":{"a token":4102444800},"maxima":{}}"#;
+    std::fs::write(state.join("jwks.json"), later).unwrap();
+
+    for command in [&["generate"][..], &["rotate"], &["prune", "--yes"]] {
+        let refused = try_keys(launch.clone(), command);
+        assert_eq!(refused.code, Some(1), "{command:?}");
+        assert!(refused.stderr.contains("clock"), "{refused:?}");
+    }
+    assert_eq!(hsm.objects().matches("Private Key Object").count(), 1);
+}
+
+#[test]
 fn no_command_changes_a_token_without_a_login_or_shows_a_pin() {
     let hsm = SoftHsm::new();
     let launch = hsm.launch().unset("MACP_AUTH_PKCS11_PIN_FILE").secret(PIN);
