@@ -125,7 +125,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, outside: &mut Outside<
     };
     match command {
         Command::Serve => serve::run(outside),
-        Command::Keys { command } => keys::run(outside, &command),
+        Command::Keys { command } => keys::run(outside, command),
         Command::Jwks => keys::jwks(outside),
         Command::Healthcheck { url } => healthcheck::run(outside, url.as_deref()),
         Command::Doctor(arguments) => doctor::run(outside, &arguments),

@@ -76,7 +76,6 @@ impl Preview {
     }
 
     /// What would be, if this key were revoked, too.
-    #[expect(dead_code, reason = "until `keys revoke-bound` asks")]
     pub(super) fn without(
         &self,
         config: &Config,

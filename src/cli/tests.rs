@@ -52,6 +52,9 @@ fn help_and_version_are_answers_and_a_wrong_line_is_not() {
             false,
         ),
         (&["keys", "rotate", "--now"], 2, false),
+        (&["keys", "revoke-bound"], 2, false),
+        // A thumbprint may begin so.
+        (&["keys", "revoke-bound", "-6SC3Qoqn87h"], 1, false),
         (&["keys", "generate", "--alg", "HS256"], 2, false),
         (
             &[

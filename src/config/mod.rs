@@ -297,3 +297,17 @@ pub enum KeyPolicy {
     /// Strict, and good for nothing but signing.
     Exclusive,
 }
+
+impl KeyPolicy {
+    pub const ALL: [Self; 4] = [Self::Warn, Self::Sealed, Self::Strict, Self::Exclusive];
+
+    /// As `MACP_AUTH_KEY_POLICY` spells it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Warn => "warn",
+            Self::Sealed => "sealed",
+            Self::Strict => "strict",
+            Self::Exclusive => "exclusive",
+        }
+    }
+}

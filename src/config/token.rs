@@ -243,16 +243,12 @@ fn policy(reader: &mut Reader<'_>) -> Option<KeyPolicy> {
     let Form::Choice(choices) = setting.form else {
         return None;
     };
-    let parsed = match reader.value(setting)? {
-        "exclusive" => Ok(KeyPolicy::Exclusive),
-        "strict" => Ok(KeyPolicy::Strict),
-        "sealed" => Ok(KeyPolicy::Sealed),
-        "warn" => Ok(KeyPolicy::Warn),
-        other => Err(Fault::Choice {
-            choices,
-            got: Given(other.to_owned()),
-        }),
-    };
+    let value = reader.value(setting)?;
+    let named = KeyPolicy::ALL.into_iter().find(|of| of.name() == value);
+    let parsed = named.ok_or_else(|| Fault::Choice {
+        choices,
+        got: Given(value.to_owned()),
+    });
     reader.accept(setting, parsed)
 }
 

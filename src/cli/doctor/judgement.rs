@@ -311,6 +311,7 @@ mod tests {
                 manufacturer: String::new(),
                 model: String::new(),
                 firmware: String::new(),
+                hardware: String::new(),
                 login_required: true,
                 pin_count_low: low,
                 pin_final_try: last,

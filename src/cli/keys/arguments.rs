@@ -24,6 +24,11 @@ pub enum KeysCommand {
     /// Show which keys nobody needs any more; with --yes, destroy them
     #[command(after_help = PRUNE_HELP)]
     Prune(PruneArguments),
+    /// Say how long a key could still verify once it is revoked, and what would sign then; revokes nothing
+    RevokeBound(RevokeBoundArguments),
+    /// Check a record of `keys generate --record`, offline
+    #[command(after_help = VERIFY_HELP)]
+    VerifyRecord(VerifyRecordArguments),
 }
 
 const GENERATE_HELP: &str = "\
@@ -32,7 +37,18 @@ without a time it signs after the lead and 60 s. Several tokens get a key of the
 
   keys generate                        the algorithm of the present key, after the lead
   keys generate --alg ES256 --activate-in 2h
-  keys generate --now                  present instant: it still waits for the lead while another key may sign";
+  keys generate --now                  present instant: it still waits for the lead while another key may sign
+
+--record writes what is known of the key at its making, signed by the key, to a new file of mode 0600. With several tokens the
+files are numbered in the order of the configuration: key.json becomes key-1.json, key-2.json.";
+
+const VERIFY_HELP: &str = "\
+Needs neither configuration nor token. Checks the signature, that kid and self-test are the key's, and that no part contradicts
+another. What only the vendor can prove, that the key is in an HSM, stands in the attestation, which is shown and not checked.
+
+Exit codes:
+  0  the record holds
+  1  it does not, or cannot be read; the reason is on stderr";
 
 const PRUNE_HELP: &str = "\
 Only EXPIRED keys are destroyed, with their public halves: those that no instance publishes any more. Never the active key, the last
@@ -78,6 +94,19 @@ pub struct GenerateArguments {
     pub make: MakeArguments,
     #[command(flatten)]
     pub activation: ActivationArguments,
+    #[command(flatten)]
+    pub record: RecordArguments,
+}
+
+/// What is written down of a new key.
+#[derive(Debug, Default, Args)]
+pub struct RecordArguments {
+    /// Write a signed record of the key and its token to this new file
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+    /// Put this file of the vendor's into the record; once for each token
+    #[arg(long, value_name = "FILE", requires = "record")]
+    pub attestation: Vec<PathBuf>,
 }
 
 /// From when on the new key signs.
@@ -114,6 +143,27 @@ pub struct PruneArguments {
     /// A PIN that may destroy, instead of the configured one
     #[arg(long, value_name = "PATH")]
     pub pin_file: Option<PathBuf>,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `keys revoke-bound`.
+#[derive(Debug, Args)]
+pub struct RevokeBoundArguments {
+    /// The key, as `keys list` shows it
+    #[arg(allow_hyphen_values = true)]
+    pub kid: String,
+    /// Print JSON instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `keys verify-record`.
+#[derive(Debug, Args)]
+pub struct VerifyRecordArguments {
+    /// The record
+    pub file: PathBuf,
     /// Print JSON instead of a table
     #[arg(long)]
     pub json: bool,

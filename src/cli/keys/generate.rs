@@ -9,15 +9,17 @@
 mod told;
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use aws_lc_rs::rand;
 
 use super::super::opened::Opened;
 use super::super::preview::{Preview, PreviewedToken, pkcs11};
 use super::activation::Situation;
-use super::arguments::{ActivationArguments, MakeArguments};
+use super::arguments::{ActivationArguments, GenerateArguments, RecordArguments, RotateArguments};
 use super::naming::{self, Ids};
 use super::plan::Plan;
+use super::record::{self, Sheet, Subject};
 use super::{KeysError, believe_the_clock};
 use crate::clock::{Moment, UnixSeconds};
 use crate::config::{Config, KeySelector, Pkcs11Config, TokenConfig};
@@ -56,17 +58,17 @@ struct NewPair {
     notes: Vec<String>,
     /// Lines for the schedule file.
     entry: Option<String>,
+    record: Option<PathBuf>,
 }
 
 pub(super) fn answer(
     config: &Config,
-    asked: &MakeArguments,
-    activation: ActivationArguments,
+    asked: &GenerateArguments,
     now: Moment,
 ) -> Result<String, KeysError> {
     let preview = Preview::of(config, now)?;
-    let answer = make(config, asked, activation, &preview, now)?;
-    Ok(if asked.json {
+    let answer = make(config, asked, &preview, now)?;
+    Ok(if asked.make.json {
         format!("{}\n", answer.json())
     } else {
         answer.text()
@@ -76,15 +78,19 @@ pub(super) fn answer(
 /// With the lead, and the plan behind it.
 pub(super) fn rotated(
     config: &Config,
-    asked: &MakeArguments,
+    asked: RotateArguments,
     columns: usize,
     now: Moment,
 ) -> Result<String, KeysError> {
     let preview = Preview::of(config, now)?;
-    let activation = ActivationArguments::default();
-    let answer = make(config, asked, activation, &preview, now)?;
+    let asked = GenerateArguments {
+        make: asked.make,
+        activation: ActivationArguments::default(),
+        record: RecordArguments::default(),
+    };
+    let answer = make(config, &asked, &preview, now)?;
     let plan = Plan::of(&answer.overview, &answer.unmade());
-    if asked.json {
+    if asked.make.json {
         let both = serde_json::json!({ "generated": answer.json(), "plan": plan.json() });
         return Ok(format!("{both}\n"));
     }
@@ -93,8 +99,7 @@ pub(super) fn rotated(
 
 fn make(
     config: &Config,
-    asked: &MakeArguments,
-    activation: ActivationArguments,
+    asked: &GenerateArguments,
     preview: &Preview,
     now: Moment,
 ) -> Result<Answer, KeysError> {
@@ -104,9 +109,12 @@ fn make(
     let situation = situation(&before);
     let order = Order {
         algorithm: asked
+            .make
             .algorithm
             .unwrap_or_else(|| present_algorithm(&before, pkcs11)),
-        at: situation.instant(activation)?.ok_or(KeysError::Clock)?,
+        at: situation
+            .instant(asked.activation)?
+            .ok_or(KeysError::Clock)?,
         scheduled: preview.board.schedule().is_some(),
         skew: before.rules.skew,
         stamp: uuid::Timestamp::now(uuid::NoContext),
@@ -119,12 +127,14 @@ fn make(
             return Err(KeysError::NoPin { token });
         }
     }
+    let mut sheets = record::sheets(&asked.record, pkcs11.tokens.len())?.into_iter();
     let mut pairs: Vec<NewPair> = Vec::new();
     for (on, token) in pkcs11.tokens.iter().zip(&preview.tokens) {
-        let pair = if asked.dry_run {
-            rehearsed(on, token, &order)
+        let sheet = sheets.next();
+        let pair = if asked.make.dry_run {
+            rehearsed(on, token, &order, sheet.as_ref())
         } else {
-            made(pkcs11, on, &order)
+            made(pkcs11, on, &order, sheet)
         };
         match pair {
             Ok(pair) => pairs.push(pair),
@@ -171,7 +181,12 @@ fn prefix(on: &TokenConfig) -> Result<&LabelPrefix, KeysError> {
     }
 }
 
-fn made(config: &Pkcs11Config, on: &TokenConfig, order: &Order) -> Result<NewPair, KeysError> {
+fn made(
+    config: &Pkcs11Config,
+    on: &TokenConfig,
+    order: &Order,
+    sheet: Option<Sheet>,
+) -> Result<NewPair, KeysError> {
     let prefix = prefix(on)?;
     let opened = Opened::new(config, on)?;
     let new = NewKey {
@@ -182,6 +197,20 @@ fn made(config: &Pkcs11Config, on: &TokenConfig, order: &Order) -> Result<NewPai
     let (key, warnings) = opened.read_back(config, &made.stored)?;
     let jwk = key.published.jwk().clone();
     let now = UnixSeconds::now();
+    let subject = Subject {
+        token: &opened.token,
+        key: &key,
+        name: &made.stored,
+        policy: config.policy,
+        active_from: order.at,
+        now,
+    };
+    let record = sheet.map(|sheet| sheet.fill(&subject)).transpose();
+    let record = record.map_err(|error| KeysError::NoRecord {
+        label: made.stored.label.clone(),
+        kid: jwk.kid().clone(),
+        error: Box::new(error),
+    })?;
     let mut unsaid = naming::unsaid(
         &made,
         jwk.kid(),
@@ -200,6 +229,7 @@ fn made(config: &Pkcs11Config, on: &TokenConfig, order: &Order) -> Result<NewPai
         mechanism: Some(key.handle.mechanism.name()),
         notes: unsaid.notes,
         entry: unsaid.entry,
+        record,
     })
 }
 
@@ -208,6 +238,7 @@ fn rehearsed(
     on: &TokenConfig,
     token: &PreviewedToken,
     order: &Order,
+    sheet: Option<&Sheet>,
 ) -> Result<NewPair, KeysError> {
     let names = naming::names(prefix(on)?, order.at, &Ids::new(order.stamp)?)?;
     let name = names.into_iter().next().ok_or(KeysError::Clock)?;
@@ -220,6 +251,7 @@ fn rehearsed(
         mechanism: None,
         notes: Vec::new(),
         entry: None,
+        record: sheet.map(|sheet| sheet.path().to_owned()),
     })
 }
 

@@ -16,6 +16,8 @@ mod list;
 mod naming;
 mod plan;
 mod prune;
+mod record;
+mod revoke_bound;
 mod span;
 mod timeline;
 
@@ -38,6 +40,7 @@ pub use arguments::KeysCommand;
 pub use generate::MadeSoFar;
 pub(in crate::cli) use jwks::run as jwks;
 pub use prune::DestroyedSoFar;
+pub use record::{RecordError, RecordFault};
 
 /// Why a command did nothing, or not all of it.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +91,16 @@ pub enum KeysError {
         "the token {token} holds no active key, so nothing is destroyed anywhere: what has expired may be all that it has. See `keys list`, and make the key with `keys generate`"
     )]
     ActiveMissing { token: String },
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    #[error("the key was made ({label:?}, kid {kid}), but there is no record of it: {error}")]
+    NoRecord {
+        label: String,
+        kid: Kid,
+        error: Box<RecordError>,
+    },
+    #[error("no key of that kid is known here: {kid}. Known are: {known}")]
+    UnknownKid { kid: String, known: String },
     #[error("{kid} is not where it was a moment ago. Look at `keys list`, and run this again")]
     Moved { kid: Kid },
     #[error(
@@ -111,7 +124,7 @@ pub enum KeysError {
 }
 
 /// Runs one of them.
-pub(super) fn run(outside: &mut Outside<'_>, command: &KeysCommand) -> ExitCode {
+pub(super) fn run(outside: &mut Outside<'_>, command: KeysCommand) -> ExitCode {
     let now = Moment::now();
     match command {
         KeysCommand::List(asked) => with(outside, None, |config, _| {
@@ -122,17 +135,22 @@ pub(super) fn run(outside: &mut Outside<'_>, command: &KeysCommand) -> ExitCode 
         }),
         KeysCommand::Generate(asked) => {
             with(outside, asked.make.pin_file.as_deref(), |config, _| {
-                generate::answer(&config, &asked.make, asked.activation, now)
+                generate::answer(&config, &asked, now)
             })
         }
-        KeysCommand::Rotate(asked) => with(
-            outside,
-            asked.make.pin_file.as_deref(),
-            |config, columns| generate::rotated(&config, &asked.make, columns, now),
-        ),
+        KeysCommand::Rotate(asked) => {
+            let pin_file = asked.make.pin_file.clone();
+            with(outside, pin_file.as_deref(), |config, columns| {
+                generate::rotated(&config, asked, columns, now)
+            })
+        }
         KeysCommand::Prune(asked) => with(outside, asked.pin_file.as_deref(), |config, _| {
-            prune::answer(&config, asked, now)
+            prune::answer(&config, &asked, now)
         }),
+        KeysCommand::RevokeBound(asked) => with(outside, None, |config, _| {
+            revoke_bound::answer(&config, &asked, now)
+        }),
+        KeysCommand::VerifyRecord(asked) => outside.answer(record::verified(&asked)),
     }
 }
 

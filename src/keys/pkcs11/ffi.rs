@@ -14,8 +14,8 @@ use cryptoki::error::{Error, Rv};
 use cryptoki::session::Session;
 use cryptoki::slot::Slot;
 use cryptoki_sys::{
-    CK_FUNCTION_LIST, CK_FUNCTION_LIST_PTR, CK_INFO, CK_TOKEN_INFO, CK_ULONG, CKF_LOGIN_REQUIRED,
-    CKF_USER_PIN_COUNT_LOW, CKF_USER_PIN_FINAL_TRY, CKF_USER_PIN_LOCKED,
+    CK_FUNCTION_LIST, CK_FUNCTION_LIST_PTR, CK_INFO, CK_TOKEN_INFO, CK_ULONG, CK_VERSION,
+    CKF_LOGIN_REQUIRED, CKF_USER_PIN_COUNT_LOW, CKF_USER_PIN_FINAL_TRY, CKF_USER_PIN_LOCKED,
     CKR_CRYPTOKI_NOT_INITIALIZED,
 };
 
@@ -41,6 +41,7 @@ pub struct TokenInfo {
     pub manufacturer: String,
     pub model: String,
     pub firmware: String,
+    pub hardware: String,
     pub login_required: bool,
     pub pin_count_low: bool,
     pub pin_final_try: bool,
@@ -99,10 +100,8 @@ impl Functions {
             serial: text(&info.serialNumber),
             manufacturer: text(&info.manufacturerID),
             model: text(&info.model),
-            firmware: format!(
-                "{}.{}",
-                info.firmwareVersion.major, info.firmwareVersion.minor
-            ),
+            firmware: version(info.firmwareVersion),
+            hardware: version(info.hardwareVersion),
             login_required: flag(CKF_LOGIN_REQUIRED),
             pin_count_low: flag(CKF_USER_PIN_COUNT_LOW),
             pin_final_try: flag(CKF_USER_PIN_FINAL_TRY),
@@ -140,6 +139,10 @@ impl Functions {
 pub fn exit_now(code: u8) -> ! {
     // SAFETY: _exit takes any status and does not return.
     unsafe { libc::_exit(i32::from(code)) }
+}
+
+fn version(version: CK_VERSION) -> String {
+    format!("{}.{}", version.major, version.minor)
 }
 
 /// Blank-padded UTF-8 (PKCS#11, CK_TOKEN_INFO); some modules pad with zero bytes.

@@ -13,6 +13,7 @@ pub mod ckr;
 mod cure;
 pub mod destroy;
 pub mod discovery;
+pub mod evidence;
 pub mod ffi;
 pub mod generate;
 mod host;

@@ -34,6 +34,16 @@ pub enum LoadError {
     NotAModule { path: String, reason: String },
 }
 
+/// What a module says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LibraryInfo {
+    pub manufacturer: String,
+    pub description: String,
+    pub version: String,
+    /// Of the standard.
+    pub cryptoki: String,
+}
+
 impl Module {
     /// Opens the library and asks for its functions; calls nothing else.
     ///
@@ -119,10 +129,25 @@ impl Module {
             manufacturer: info.manufacturer_id().to_owned(),
             model: info.model().to_owned(),
             firmware: info.firmware_version().to_string(),
+            hardware: info.hardware_version().to_string(),
             login_required: info.login_required(),
             pin_count_low: info.user_pin_count_low(),
             pin_final_try: info.user_pin_final_try(),
             pin_locked: info.user_pin_locked(),
+        })
+    }
+
+    /// What the module says of itself (C_GetInfo).
+    ///
+    /// # Errors
+    /// The module's answer.
+    pub fn library(&self) -> Result<LibraryInfo, Failure> {
+        let info = self.context.get_library_info()?;
+        Ok(LibraryInfo {
+            manufacturer: info.manufacturer_id().to_owned(),
+            description: info.library_description().to_owned(),
+            version: info.library_version().to_string(),
+            cryptoki: info.cryptoki_version().to_string(),
         })
     }
 

@@ -76,7 +76,11 @@ pub fn prove_again(token: &Token, key: &KeyHandle, verifier: &Verifier) -> Resul
 
 /// On a session of its own, because a failed attempt may leave an operation active; on the anchor where the token has
 /// no second session.
-fn sign_once(token: &Token, key: &KeyHandle, message: &[u8]) -> Result<Signature, Failure> {
+pub(super) fn sign_once(
+    token: &Token,
+    key: &KeyHandle,
+    message: &[u8],
+) -> Result<Signature, Failure> {
     match token.module().open_session(token.slot()) {
         Ok(fresh) => session::sign(token.module(), &fresh, key, message),
         Err(failure) if failure.class() == Class::SessionLimit => {
@@ -98,9 +102,12 @@ fn always_authenticates(view: &View<'_>, object: ObjectHandle) -> bool {
         .unwrap_or(false)
 }
 
+/// What a signed nonce begins with: no token does.
+pub const PROOF: &[u8] = b"macp-auth-service: proof of possession ";
+
 /// A message that nobody can have had signed before.
 pub(super) fn nonce() -> Vec<u8> {
-    let mut message = b"macp-auth-service: proof of possession ".to_vec();
+    let mut message = PROOF.to_vec();
     let mut random = [0; 32];
     // Without random bytes the message still proves that the pair belongs together.
     if rand::fill(&mut random).is_ok() {

@@ -147,6 +147,7 @@ impl Answer {
                 "signs_now": made && self.signs_now(pair),
                 "jwk": made.then_some(&pair.jwk),
                 "schedule_entry": pair.entry,
+                "record": pair.record,
                 "notes": pair.notes,
             })
         });
@@ -206,7 +207,10 @@ impl Answer {
             ("active from", instant(self.at.seconds(), now)),
             ("signs from", signs),
         ];
-        for (name, value) in name.into_iter().chain(made.into_iter().flatten()) {
+        let record = pair.record.iter();
+        let record = record.map(|path| ("record", path.display().to_string()));
+        let made = made.into_iter().flatten().chain(record);
+        for (name, value) in name.into_iter().chain(made) {
             writeln!(text, "{:<13}{value}", format!("{name}:")).ok();
         }
         for note in &pair.notes {

@@ -1,0 +1,191 @@
+//! Whether a record holds, offline: signature, thumbprint, self-test, and that no part contradicts another. Pure.
+//!
+//! It proves that the holder of the key wrote the record. That the key is in the token that it names is the token's word, and the
+//! vendor's attestation, which has to be checked with the vendor's means.
+
+use aws_lc_rs::digest;
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use serde_json::json;
+
+use super::document::{Document, FORMAT, Record, VERSION, protected, signing_input};
+use crate::config::KeyPolicy;
+use crate::jose::{Jwk, JwkError, Kid, Signature, Verifier};
+use crate::keys::label::Instant;
+use crate::keys::pkcs11::evidence::PROOF;
+use crate::keys::pkcs11::mechanism::SigningMechanism;
+use crate::keys::pkcs11::proof;
+
+/// Why a record does not hold.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordFault {
+    #[error("it is no record ({0}). Take the file as `keys generate --record` wrote it")]
+    NotARecord(#[source] serde_json::Error),
+    #[error("its \"{member}\" is not base64")]
+    NotBase64 { member: &'static str },
+    #[error("its \"payload\" is no record ({0})")]
+    Payload(#[source] serde_json::Error),
+    #[error(
+        "what it shows under \"record\" is not what was signed (\"payload\"). It was changed, or written anew by another program"
+    )]
+    TwoRecords,
+    #[error(
+        "it is a {format:?} of version {version}; this program knows {FORMAT:?} of version {VERSION}"
+    )]
+    Format { format: String, version: u64 },
+    #[error("its public key is none: {0}")]
+    Jwk(#[from] JwkError),
+    #[error("its public key has members that this program does not write, or lacks some")]
+    JwkMembers,
+    #[error("its kid {kid} is not the thumbprint of its public key, {thumbprint}")]
+    Thumbprint { kid: String, thumbprint: Kid },
+    #[error("its \"{member}\" does not fit the rest: {found:?}")]
+    Contradiction { member: &'static str, found: String },
+    #[error("its signature is not by this key over this record")]
+    Signature,
+    #[error("its self-test is no signature by this key over a nonce of this program")]
+    SelfTest,
+    #[error("its attributes do not pass the policy that it names: {reasons}")]
+    PolicyRefuses { reasons: String },
+    #[error("its attestation is not the one whose hash it has")]
+    Attestation,
+}
+
+/// The record of a file, if it holds.
+pub(super) fn verify(text: &str) -> Result<Record, RecordFault> {
+    let document: Document = serde_json::from_str(text).map_err(RecordFault::NotARecord)?;
+    let payload = base64url(&document.payload, "payload")?;
+    if squeezed(document.record.get()).as_bytes() != payload {
+        return Err(RecordFault::TwoRecords);
+    }
+    let record: Record = serde_json::from_slice(&payload).map_err(RecordFault::Payload)?;
+    if record.format != FORMAT || record.version != VERSION {
+        return Err(RecordFault::Format {
+            format: record.format,
+            version: record.version,
+        });
+    }
+    let jwk = Jwk::from_json(&record.key.jwk)?;
+    names_agree(&record, &jwk)?;
+    let header = protected(jwk.algorithm(), jwk.kid()).map_err(RecordFault::Payload)?;
+    if header != document.protected {
+        return Err(contradiction("protected", &document.protected));
+    }
+    let verifier = Verifier::new(jwk.key()).map_err(JwkError::from)?;
+    let signature = Signature::new(base64url(&document.signature, "signature")?);
+    if !verifier.accepts(&signing_input(&header, &document.payload), &signature) {
+        return Err(RecordFault::Signature);
+    }
+    self_test_holds(&record, &verifier)?;
+    policy_agrees(&record)?;
+    attestation_agrees(&record)?;
+    Ok(record)
+}
+
+fn names_agree(record: &Record, jwk: &Jwk) -> Result<(), RecordFault> {
+    let key = &record.key;
+    let thumbprint = Kid::thumbprint(jwk.key());
+    for kid in [&key.kid, jwk.kid().as_str()] {
+        if kid != thumbprint.as_str() {
+            let kid = kid.to_owned();
+            return Err(RecordFault::Thumbprint { kid, thumbprint });
+        }
+    }
+    if json!(jwk) != key.jwk {
+        return Err(RecordFault::JwkMembers);
+    }
+    let algorithm = jwk.algorithm();
+    if key.algorithm != algorithm.name() {
+        return Err(contradiction("algorithm", &key.algorithm));
+    }
+    let mut mechanisms = SigningMechanism::candidates(algorithm).into_iter();
+    if !mechanisms.any(|mechanism| mechanism.name() == key.mechanism) {
+        return Err(contradiction("mechanism", &key.mechanism));
+    }
+    if hex::decode(&key.cka_id).is_err() {
+        return Err(contradiction("cka_id", &key.cka_id));
+    }
+    for (member, instant) in [
+        ("made_at", &record.made_at),
+        ("active_from", &record.active_from),
+    ] {
+        if Instant::from_text(instant).is_err() {
+            return Err(contradiction(member, instant));
+        }
+    }
+    Ok(())
+}
+
+fn self_test_holds(record: &Record, verifier: &Verifier) -> Result<(), RecordFault> {
+    let message = base64(&record.self_test.message, "message")?;
+    let signature = Signature::new(base64(&record.self_test.signature, "signature")?);
+    if message.starts_with(PROOF) && verifier.accepts(&message, &signature) {
+        return Ok(());
+    }
+    Err(RecordFault::SelfTest)
+}
+
+/// Judges the attributes once more.
+fn policy_agrees(record: &Record) -> Result<(), RecordFault> {
+    let stated = &record.policy;
+    let policy = KeyPolicy::ALL
+        .into_iter()
+        .find(|of| of.name() == stated.name);
+    let policy = policy.ok_or_else(|| contradiction("policy", &stated.name))?;
+    let verdict = proof::judge(&record.attributes.into(), policy);
+    if !verdict.refused.is_empty() {
+        let reasons = verdict.refused.join("; ");
+        return Err(RecordFault::PolicyRefuses { reasons });
+    }
+    if verdict.warnings != stated.warnings {
+        return Err(contradiction("warnings", &stated.warnings.join("; ")));
+    }
+    Ok(())
+}
+
+fn attestation_agrees(record: &Record) -> Result<(), RecordFault> {
+    let Some(attestation) = &record.attestation else {
+        return Ok(());
+    };
+    let content = base64(&attestation.content, "content")?;
+    let hash = digest::digest(&digest::SHA256, &content);
+    if hex::encode(hash.as_ref()) == attestation.sha256 {
+        return Ok(());
+    }
+    Err(RecordFault::Attestation)
+}
+
+fn contradiction(member: &'static str, found: &str) -> RecordFault {
+    RecordFault::Contradiction {
+        member,
+        found: found.to_owned(),
+    }
+}
+
+fn base64(text: &str, member: &'static str) -> Result<Vec<u8>, RecordFault> {
+    let bytes = STANDARD.decode(text);
+    bytes.map_err(|_| RecordFault::NotBase64 { member })
+}
+
+fn base64url(text: &str, member: &'static str) -> Result<Vec<u8>, RecordFault> {
+    let bytes = URL_SAFE_NO_PAD.decode(text);
+    bytes.map_err(|_| RecordFault::NotBase64 { member })
+}
+
+/// JSON without the white space between its parts.
+fn squeezed(json: &str) -> String {
+    let (mut inside, mut escaped) = (false, false);
+    let keep = |char: &char| {
+        let kept = inside || !char.is_ascii_whitespace();
+        if *char == '"' && !escaped {
+            inside = !inside;
+        }
+        escaped = inside && *char == '\\' && !escaped;
+        kept
+    };
+    json.chars().filter(keep).collect()
+}
+
+#[cfg(test)]
+#[path = "verify_tests.rs"]
+mod tests;
