@@ -2,12 +2,14 @@
 //! the JWKS, and each is told.
 
 use std::fs;
-use std::time::Duration;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use serde_json::Value;
 
+use crate::harness::faults::FaultyHsm;
 use crate::harness::precondition::library;
 use crate::harness::{KeyPair, Launch, Service, SoftHsm, until};
 
@@ -261,4 +263,106 @@ fn a_clock_that_jumps_stops_minting_until_it_is_right_again_or_confirmed() {
     service.signal("HUP");
     service.wait_ready();
     service.mint(MINT);
+}
+
+/// A service that looks each second at a token that fails on demand.
+fn faulty() -> (FaultyHsm, Service) {
+    let faulty = FaultyHsm::new();
+    let service = quick(faulty.launch()).start();
+    faulty.warm_up(&service);
+    (faulty, service)
+}
+
+#[test]
+fn a_look_that_fails_or_finds_nothing_disturbs_no_mint_and_takes_nothing_away() {
+    for rule in [
+        "C_FindObjectsInit fail CKR_GENERAL_ERROR",
+        "C_FindObjects fail CKR_DEVICE_ERROR",
+        "C_FindObjects hide",
+        "C_GetAttributeValue fail CKR_FUNCTION_FAILED",
+    ] {
+        let (faulty, service) = faulty();
+        let jwks = service.jwks().text;
+
+        faulty.rules(rule);
+        told(&service, "look", "last look");
+        for _ in 0..50 {
+            service.mint(MINT);
+        }
+        assert_eq!(service.jwks().text, jwks, "{rule}");
+        assert_eq!(service.get("/readyz").status, 200, "{rule}");
+        faulty.no_rules();
+        until("the look is well again", SOON, || {
+            let parts = parts(&service);
+            (!parts.iter().any(|(name, _)| name == "look")).then_some(())
+        });
+    }
+}
+
+#[test]
+fn a_look_that_hangs_disturbs_no_mint_until_it_is_too_old() {
+    let (faulty, service) = faulty();
+    let before = faulty.applied("C_FindObjects");
+    faulty.rules("C_FindObjects hang");
+    faulty.wait_for_a_fault("C_FindObjects", before, "a look");
+
+    // Longer than any call may take.
+    let patience = Instant::now() + Duration::from_secs(5);
+    while Instant::now() < patience {
+        service.mint(MINT);
+    }
+    until("too old to know which keys are about to sign", SOON, || {
+        (service.get("/readyz?for=jwks").status == 503).then_some(())
+    });
+    until("too old to sign", SOON, || {
+        (service.post(MINT).status == 503).then_some(())
+    });
+
+    faulty.no_rules();
+    service.wait_ready();
+    service.mint(MINT);
+}
+
+/// A fetch of the JWKS from an address of its own.
+fn fetch_from(address: &str, service: &Service) {
+    let fetched = Command::new("curl")
+        .args(["--silent", "--fail", "--interface", address])
+        .arg(service.jwks_url())
+        .output()
+        .unwrap();
+    assert!(fetched.status.success(), "{fetched:?}");
+}
+
+#[test]
+fn an_activation_waits_for_a_verifier_that_was_seen_and_lacks_the_key() {
+    let hsm = SoftHsm::new();
+    hsm.make(&KeyPair::EC);
+    let service = quick(hsm.launch())
+        .set("MACP_AUTH_ROTATION_UNSAFE", "1")
+        .set("MACP_AUTH_KEY_LEAD_SECONDS", "20")
+        .set("MACP_AUTH_VERIFIER_TTL_SECONDS", "60")
+        .set("MACP_AUTH_ACTIVATE_AFTER_CONVERGENCE", "1")
+        .start();
+    service.wait_ready();
+    let old = service.mint(MINT).kid();
+    fetch_from("127.0.0.7", &service);
+
+    hsm.make(&KeyPair {
+        label: "macp-jwt-20250101T000000Z",
+        id: "02",
+        ..KeyPair::RSA
+    });
+    published(&service, 2);
+    let lead = Instant::now() + Duration::from_secs(22);
+    until("the lead is over", 2 * SOON, || {
+        assert_eq!(
+            service.mint(MINT).kid(),
+            old,
+            "the verifier has not come again"
+        );
+        (Instant::now() > lead).then_some(())
+    });
+
+    fetch_from("127.0.0.7", &service);
+    signs_with_another(&service, &old);
 }

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::harness::hurry::{VERIFIER_TTL, generate, hurried, now, remembering};
+use crate::harness::hurry::{VERIFIER_TTL, generate_now, hurried, remembering};
 use crate::harness::runtimes::Runtime;
 use crate::harness::service::PATIENCE;
 use crate::harness::{KeyPair, Launch, Service, SoftHsm, until};
@@ -137,7 +137,7 @@ fn the_only_key_is_revoked_and_verifiers_forget_it_until_a_new_one_signs() {
         runtime.judge(&stolen.compact).err()
     });
 
-    let successor = generate(&launch, "ES256", now());
+    let successor = generate_now(&launch, "ES256");
     service.wait_ready();
     let token = service.mint(MINT);
     assert_eq!(token.kid(), successor);

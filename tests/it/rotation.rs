@@ -9,8 +9,8 @@ use std::os::unix::fs::symlink;
 use std::time::Duration;
 
 use crate::harness::hurry::{
-    REACHES, RETAIN, TOKEN_LIFE, VERIFIER_TTL, generate, hurried, next_switch, now, remembering,
-    wait_until,
+    REACHES, RETAIN, TOKEN_LIFE, VERIFIER_TTL, generate, generate_now, hurried, next_switch, now,
+    remembering, wait_until,
 };
 use crate::harness::service::PATIENCE;
 use crate::harness::{Fleet, Launch, Outcome, Pace, SoftHsm, Traffic, until};
@@ -116,7 +116,7 @@ fn a_key_that_signs_before_verifiers_have_it_is_noticed() {
     let traffic = Traffic::start(&fleet, PACE);
     traffic.wait_until_all_have_keys();
 
-    let second = generate(&launch, "ES256", now());
+    let second = generate_now(&launch, "ES256");
     traffic.wait_until_all_sign_with(&second);
 
     until("a rejected token", PATIENCE, || {

@@ -90,7 +90,7 @@ fn signing_key(board: &Board, now: UnixSeconds) -> Finding {
             Finding::failed(
                 CHECK,
                 format!("{usable} usable, but none signs now"),
-                "Make one that does: `keys generate --alg RS256 --activate-at` with the present time; or correct MACP_AUTH_SIGNING_ALG",
+                "Make one that does: `keys generate --now`; or correct MACP_AUTH_SIGNING_ALG",
             )
         },
         |key| Finding::ok(CHECK, format!("{} signs, of {usable} usable", key.kid())),

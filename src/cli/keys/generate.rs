@@ -209,7 +209,7 @@ fn made(
     let record = record.map_err(|error| KeysError::NoRecord {
         label: made.stored.label.clone(),
         kid: jwk.kid().clone(),
-        error,
+        error: Box::new(error),
     })?;
     let mut unsaid = naming::unsaid(
         &made,

@@ -97,7 +97,7 @@ pub enum KeysError {
     NoRecord {
         label: String,
         kid: Kid,
-        error: RecordError,
+        error: Box<RecordError>,
     },
     #[error("no key of that kid is known here: {kid}. Known are: {known}")]
     UnknownKid { kid: String, known: String },

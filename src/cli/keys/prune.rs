@@ -278,3 +278,82 @@ impl std::fmt::Display for DestroyedSoFar {
         write!(f, "Destroyed before: {}", kids.join(", "))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jose::{Algorithm, Jwk};
+    use crate::keys::local::LocalKey;
+    use crate::keys::memory::{Found, Memory, TokenName};
+    use crate::keys::rules::Rules;
+    use crate::keys::schedule::Created;
+    use crate::keys::{Board, BoardConfig, PublishedKey};
+    use std::path::Path;
+
+    const NOW: u64 = 1_800_000_000;
+    /// Lead and retention.
+    const LONG: u64 = 900 + 4800;
+
+    /// An old key of which nothing is known, and a successor.
+    fn overview(instant: u64, created: Option<u64>, seen: u64, rules: Rules) -> Overview {
+        let at = |wall| Moment {
+            wall: UnixSeconds::new(wall),
+            running: wall,
+        };
+        let config = BoardConfig {
+            rules,
+            algorithm: None,
+            after_convergence: false,
+            files: crate::keys::lists::ListFiles::default(),
+            directory: None,
+            tokens: Vec::new(),
+        };
+        let found = [(0, None), (instant, created)].map(|(instant, created)| {
+            let local = LocalKey::ephemeral(Algorithm::Es256).unwrap().published();
+            let jwk = Jwk::by_thumbprint(local.jwk().key().clone());
+            Found {
+                key: PublishedKey::new(jwk).unwrap().into(),
+                instant: UnixSeconds::new(instant),
+                created: created.map(|at| Created::at(UnixSeconds::new(at))),
+            }
+        });
+        let board = Board::open(config, Memory::empty(at(seen).wall), at(seen)).unwrap();
+        let token = TokenName::new(Path::new("/m.so"), "t");
+        board.looked(&token, &found, Vec::new(), at(seen));
+        board.tick(at(NOW));
+        board.overview(at(NOW))
+    }
+
+    #[test]
+    fn an_expired_key_is_certain_where_its_successor_says_or_was_seen_to_be_old_enough() {
+        let rehearsal = Rules {
+            unsafe_timing: true,
+            ..Rules::DEFAULTS
+        };
+        #[rustfmt::skip]
+        let rows = [
+            ("made long ago", overview(NOW - LONG, Some(NOW - LONG - 1), NOW, Rules::DEFAULTS), true),
+            ("made just too late", overview(NOW - LONG, Some(NOW - LONG), NOW, Rules::DEFAULTS), false),
+            ("nobody knows when", overview(NOW - LONG, None, NOW, Rules::DEFAULTS), false),
+            ("known for long", overview(NOW - LONG, None, NOW - LONG, Rules::DEFAULTS), true),
+            ("known too short", overview(NOW - LONG, None, NOW - LONG + 1, Rules::DEFAULTS), false),
+            ("in a rehearsal", overview(NOW - LONG, None, NOW, rehearsal), true),
+        ];
+        for (name, overview, settled) in rows {
+            let [new, old] = overview.keys.as_slice() else {
+                panic!("{name}: {overview:?}");
+            };
+            assert_eq!(is_settled(old, &overview), settled, "{name}");
+            assert_eq!(
+                is_settled(new, &overview),
+                rehearsal_of(&overview),
+                "{name}"
+            );
+        }
+    }
+
+    /// Then nothing is asked but the timetable.
+    const fn rehearsal_of(overview: &Overview) -> bool {
+        overview.rules.unsafe_timing
+    }
+}

@@ -21,7 +21,7 @@ use self::document::{
 };
 use super::arguments::{RecordArguments, VerifyRecordArguments};
 use crate::clock::UnixSeconds;
-use crate::config::KeyPolicy;
+use crate::config::{KeyPolicy, printable};
 use crate::keys::label::Instant;
 use crate::keys::pkcs11::discovery::FoundKey;
 use crate::keys::pkcs11::evidence::{self, Evidence};
@@ -229,75 +229,74 @@ pub(super) fn verified(asked: &VerifyRecordArguments) -> Result<String, RecordEr
 }
 
 fn told(record: &Record) -> String {
-    let Record {
-        service,
-        token,
-        module,
-        key,
-        policy,
-        ..
-    } = record;
     let attributes = json!(record.attributes);
     let attributes = attributes.as_object().into_iter().flatten();
     let attributes = attributes.map(|(name, value)| {
-        let value = value
-            .as_bool()
-            .map_or("not reported", |value| if value { "true" } else { "false" });
+        let value = match value.as_bool() {
+            Some(true) => "true",
+            Some(false) => "false",
+            None => "not reported",
+        };
         (name.as_str(), value.to_owned())
     });
-    let warnings = policy.warnings.iter();
+    let warnings = record.policy.warnings.iter();
     let warnings = warnings.map(|warning| ("warning", warning.clone()));
     let attestation = record.attestation.iter();
     let attestation = attestation.map(|of| {
         let told = format!("{}, SHA-256 {}; not checked here", of.file, of.sha256);
         ("attestation", told)
     });
-    let rows = [
+    let mut text = String::new();
+    let rows = facts(record).into_iter().chain(warnings);
+    for (name, value) in rows.chain(attributes).chain(attestation) {
+        // What stands in a file may hold anything.
+        let shown = printable(&value);
+        // Writing to a String does not fail.
+        writeln!(text, "{:<24}{shown}", format!("{name}:")).ok();
+    }
+    text.push_str(HOLDS);
+    text
+}
+
+const HOLDS: &str = "
+The record holds: it is signed by this key, kid and self-test are the key's, and nothing in it contradicts the rest.
+That the key is in this token is the token's word; only the vendor's attestation can prove it.
+";
+
+fn facts(record: &Record) -> [(&'static str, String); 13] {
+    let Record {
+        service,
+        token,
+        module,
+        key,
+        ..
+    } = record;
+    let signs = format!("{} by {}", key.algorithm, key.mechanism);
+    let name = format!(
+        "{:?}, serial {}, {} {}",
+        token.label, token.serial, token.manufacturer, token.model
+    );
+    let versions = format!(
+        "firmware {}, hardware {}",
+        token.firmware_version, token.hardware_version
+    );
+    let library = format!(
+        "{} {} {}, PKCS#11 {}",
+        module.manufacturer, module.description, module.library_version, module.cryptoki_version
+    );
+    [
         ("kid", key.kid.clone()),
-        (
-            "algorithm",
-            format!("{} by {}", key.algorithm, key.mechanism),
-        ),
+        ("algorithm", signs),
         ("label", key.label.clone()),
         ("CKA_ID", key.cka_id.clone()),
         ("made at", record.made_at.clone()),
         ("active from", record.active_from.clone()),
         ("made by", format!("{} {}", service.name, service.version)),
-        (
-            "token",
-            format!(
-                "{:?}, serial {}, {} {}",
-                token.label, token.serial, token.manufacturer, token.model
-            ),
-        ),
-        (
-            "token versions",
-            format!(
-                "firmware {}, hardware {}",
-                token.firmware_version, token.hardware_version
-            ),
-        ),
+        ("token", name),
+        ("token versions", versions),
         ("slot", record.slot.to_string()),
         ("module", module.path.clone()),
-        (
-            "library",
-            format!(
-                "{} {} {}, PKCS#11 {}",
-                module.manufacturer,
-                module.description,
-                module.library_version,
-                module.cryptoki_version
-            ),
-        ),
-        ("policy", policy.name.clone()),
-    ];
-    let mut text = String::new();
-    let rows = rows.into_iter().chain(warnings).chain(attributes);
-    for (name, value) in rows.chain(attestation) {
-        // Writing to a String does not fail. What stands in a file may hold anything.
-        let value = value.escape_debug().to_string().replace("\\\"", "\"");
-        writeln!(text, "{:<24}{value}", format!("{name}:")).ok();
-    }
-    text.push_str("\nThe record holds: it is signed by this key, kid and self-test are the key's, and nothing in it contradicts the rest.\nThat the key is in this token is the token's word; only the vendor's attestation can prove it.\n");
-    text
+        ("library", library),
+        ("policy", record.policy.name.clone()),
+    ]
 }

@@ -220,7 +220,7 @@ impl Supervisor {
         let host = Arc::clone(&self.charge.host);
         self.read_now();
         let looked = {
-            let _inside = shared.enter();
+            let _inside = shared.enter_to_look();
             let _in_module = host.enter();
             self.reports()
         };

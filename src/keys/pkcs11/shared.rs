@@ -30,6 +30,8 @@ pub(super) struct Shared {
     pub(super) standing: Mutex<Standing>,
     /// The supervisor's own calls.
     pub(super) supervisor: Presence,
+    /// The supervisor's looks at the keys of a token that signs.
+    looking: Presence,
     places: Vec<ThreadPlace>,
     phase: Phase,
     uncured: AtomicBool,
@@ -114,6 +116,7 @@ impl Shared {
                 key: Err("not looked for yet".to_owned()),
             }),
             supervisor: Presence::default(),
+            looking: Presence::default(),
             places: (0..threads).map(|_| ThreadPlace::default()).collect(),
             phase: Phase::new(),
             uncured: AtomicBool::new(false),
@@ -247,6 +250,11 @@ impl Shared {
         self.supervisor.enter(self.ticks())
     }
 
+    /// Marks the supervisor as inside the module for a look at a token that signs.
+    pub(super) fn enter_to_look(&self) -> Inside<'_> {
+        self.looking.enter(self.ticks())
+    }
+
     /// Marks a signing thread as inside the module.
     pub(super) fn enter_at<'a>(&self, place: &'a ThreadPlace) -> Inside<'a> {
         place.presence.enter(self.ticks())
@@ -254,12 +262,16 @@ impl Shared {
 
     /// The longest time that a signing thread or the supervisor has been inside.
     pub(super) fn longest_call(&self) -> Option<Duration> {
-        self.presences().map(|since| self.since(since)).max()
+        let calls = self.presences().chain(self.looking.since());
+        calls.map(|since| self.since(since)).max()
     }
 
-    /// When the latest of the calls began that have lasted longer than this.
+    /// When the latest of the calls began that have lasted longer than this and stand in the way of a mint. A look that hangs
+    /// does so once a cure waits behind it: until then the token signs.
     pub(super) fn latest_overdue(&self, budget: Duration) -> Option<u64> {
+        let look = self.looking.since().filter(|_| !self.is_live());
         self.presences()
+            .chain(look)
             .filter(|&since| self.since(since) > budget)
             .max()
     }

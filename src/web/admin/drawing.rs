@@ -56,11 +56,10 @@ impl Drawing<'_> {
         let label = bottom + 18;
         for tick in &self.timeline.ticks {
             let place = tick.place;
-            let anchor = anchor(place);
             let text = Safe(&tick.label);
             write!(
                 f,
-                r#"<line class="tick" x1="{place}" x2="{place}" y1="{TOP}" y2="{bottom}"/><text class="axis" x="{place}" y="{label}" text-anchor="{anchor}">{text}</text>"#
+                r#"<line class="tick" x1="{place}" x2="{place}" y1="{TOP}" y2="{bottom}"/><text class="axis" x="{place}" y="{label}" text-anchor="middle">{text}</text>"#
             )?;
         }
         let now = self.timeline.now;

@@ -89,7 +89,9 @@ pub(super) struct Tick {
 
 /// More rows are a wall, and the table has them all.
 const MOST_ROWS: usize = 12;
-const MOST_TICKS: u64 = 6;
+const MOST_TICKS: u64 = 5;
+/// A label nearer to an end would have to be moved, into its neighbour.
+const MARGIN: u16 = 800;
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
@@ -180,6 +182,7 @@ impl Window {
                 place: self.place(at),
                 label: label(at, self.length()),
             })
+            .filter(|tick| (MARGIN..=Place::END.0 - MARGIN).contains(&tick.place.0))
             .collect()
     }
 }

@@ -65,15 +65,23 @@ pub fn wait_until(instant: u64) {
 
 /// Makes a key that signs from this instant on; its kid.
 pub fn generate(launch: &Launch, algorithm: &str, instant: u64) -> String {
-    let from = written(instant);
+    make_key(launch, algorithm, &["--activate-at", &written(instant)])
+}
+
+/// Makes a key with the present instant; its kid.
+pub fn generate_now(launch: &Launch, algorithm: &str) -> String {
+    make_key(launch, algorithm, &["--now"])
+}
+
+fn make_key(launch: &Launch, algorithm: &str, from: &[&str]) -> String {
     let arguments = ["keys", "generate", "--json", "--alg", algorithm];
     let made = launch
         .clone()
-        .arguments(&[&arguments[..], &["--activate-at", &from]].concat())
+        .arguments(&[&arguments[..], from].concat())
         .run();
     assert_eq!(made.code, Some(0), "{made:?}");
     let made: Value = serde_json::from_str(&made.stdout).unwrap();
-    made["kid"].as_str().unwrap().to_owned()
+    made["keys"][0]["kid"].as_str().unwrap().to_owned()
 }
 
 /// `20261201T120000Z`.

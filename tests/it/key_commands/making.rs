@@ -1,72 +1,11 @@
-//! The `keys` commands on real tokens: what they show, what they make, and that a rehearsal makes nothing.
+//! Lists, plans and new keys: what is shown, what is made, and that a rehearsal makes nothing.
 
 use serde_json::Value;
 
-use crate::harness::faults::FaultyHsm;
-use crate::harness::service::{PATIENCE, Refusal};
+use super::{Two, json, keys, kid_of, listed, states, try_keys};
+use crate::harness::faults::{FaultyHsm, fault_module};
 use crate::harness::softhsm::PIN;
-use crate::harness::{KeyPair, Launch, SoftHsm, rsa_pkcs8, until};
-
-/// Tokens `one` and `two` of one SoftHSM2.
-struct Two(SoftHsm);
-
-impl Two {
-    fn new() -> Self {
-        let hsm = SoftHsm::without_token();
-        hsm.make_token("one");
-        hsm.make_token("two");
-        Self(hsm)
-    }
-
-    fn launch(&self) -> Launch {
-        self.launch_on(&["one", "two"])
-    }
-
-    fn launch_on(&self, tokens: &[&str]) -> Launch {
-        let (module, pin) = (self.0.module().display(), self.0.pin_file());
-        let pin = pin.display();
-        let uris: Vec<String> = tokens
-            .iter()
-            .map(|token| format!("pkcs11:token={token}?module-path={module}&pin-source={pin}"))
-            .collect();
-        let directory = self.0.path(&format!("state-{}", tokens.len()));
-        self.0
-            .bare_launch()
-            .set("MACP_AUTH_PKCS11_URI", uris.join(" "))
-            .set("MACP_AUTH_STATE_DIR", directory)
-    }
-}
-
-/// `keys …` on this configuration; it has to succeed.
-fn keys(launch: Launch, arguments: &[&str]) -> String {
-    let outcome = try_keys(launch, arguments);
-    assert_eq!(outcome.code, Some(0), "{arguments:?}: {outcome:?}");
-    outcome.stdout
-}
-
-fn try_keys(launch: Launch, arguments: &[&str]) -> Refusal {
-    launch.arguments(&[&["keys"], arguments].concat()).run()
-}
-
-fn json(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
-}
-
-fn listed(launch: Launch) -> Value {
-    json(&keys(launch, &["list", "--json"]))
-}
-
-/// (kid, state) of each key.
-fn states(list: &Value) -> Vec<(String, String)> {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let keys = list["keys"].as_array().unwrap().iter();
-    keys.map(|key| (text(&key["kid"]), text(&key["state"])))
-        .collect()
-}
-
-fn kid_of(made: &str) -> String {
-    json(made)["keys"][0]["kid"].as_str().unwrap().to_owned()
-}
+use crate::harness::{KeyPair, SoftHsm, rsa_pkcs8};
 
 #[test]
 fn the_first_key_signs_at_once_and_the_next_after_the_lead() {
@@ -247,7 +186,7 @@ fn a_key_that_one_token_lacks_is_named_with_the_way_to_make_it() {
         .set("FAULT_MODULE_TARGET", two.0.module())
         .set("FAULT_MODULE_CONTROL", two.0.path("rules"));
     let uri = |token: &str| {
-        let module = crate::harness::faults::fault_module();
+        let module = fault_module();
         let module = std::path::PathBuf::from(module);
         let (module, pin) = (module.display(), two.0.pin_file());
         format!(
@@ -400,205 +339,32 @@ fn the_lines_for_the_schedule_file_are_printed_and_are_what_it_takes() {
     assert_eq!(list["signing"], kid.as_str());
 }
 
-/// A rehearsal in which a key expires seconds after its successor was made.
-fn hurried(launch: Launch) -> Launch {
-    launch
-        .set("MACP_AUTH_ROTATION_UNSAFE", "1")
-        .set("MACP_AUTH_KEY_LEAD_SECONDS", "1")
-        .set("MACP_AUTH_KEY_RETAIN_SECONDS", "1")
-}
-
-/// The kids of an expired key and of its successor, which have come to that as the clock went on.
-fn expired_and_active(launch: &dyn Fn() -> Launch) -> (Vec<String>, Vec<String>) {
-    let kids = |made: &str| -> Vec<String> {
-        let made = json(made);
-        let keys = made["keys"].as_array().unwrap().iter();
-        keys.map(|key| key["kid"].as_str().unwrap().to_owned())
-            .collect()
-    };
-    let first = ["generate", "--alg", "ES256", "--json"];
-    let past = ["--activate-at", "2025-01-01T00:00:00Z"];
-    let old = kids(&keys(launch(), &[&first[..], &past].concat()));
-    let new = kids(&keys(launch(), &["generate", "--now", "--json"]));
-    until("the old keys to expire", PATIENCE, || {
-        let states = states(&listed(launch()));
-        let expired = |kid: &String| states.contains(&(kid.clone(), "EXPIRED".to_owned()));
-        old.iter().all(expired).then_some(())
-    });
-    (old, new)
-}
-
 #[test]
-fn prune_destroys_what_has_expired_and_only_if_it_is_told_so() {
-    let hsm = SoftHsm::new();
-    let launch = || hurried(hsm.launch());
-    let (old, new) = expired_and_active(&launch);
-
-    for rehearsal in [&["prune"][..], &["prune", "--dry-run"]] {
-        let said = keys(launch(), rehearsal);
-        assert!(said.contains(&old[0]) && !said.contains(&new[0]), "{said}");
-        assert!(said.contains("nothing was destroyed"), "{said}");
-        assert_eq!(states(&listed(launch())).len(), 2);
-    }
-    assert_eq!(
-        try_keys(launch(), &["prune", "--yes", "--dry-run"]).code,
-        Some(2)
-    );
-    let objects = hsm.objects();
-    assert_eq!(
-        objects.matches("Private Key Object").count(),
-        2,
-        "{objects}"
-    );
-
-    let said = json(&keys(launch(), &["prune", "--yes", "--json"]));
-    assert_eq!(said["keys"][0]["kid"], old[0].as_str());
-    assert_eq!(said["keys"][0]["destroyed"], true);
-    assert_eq!(
-        states(&listed(launch())),
-        [(new[0].clone(), "ACTIVE".to_owned())]
-    );
-    let objects = hsm.objects();
-    assert_eq!(
-        objects.matches("Private Key Object").count(),
-        1,
-        "{objects}"
-    );
-    assert_eq!(objects.matches("Public Key Object").count(), 1, "{objects}");
-    assert!(keys(launch(), &["prune", "--yes"]).contains("no key to destroy"));
-    launch().start().mint(r#"{"sender":"a"}"#);
-}
-
-#[test]
-fn prune_leaves_what_is_retired_prepared_of_the_other_algorithm_or_of_others() {
-    let hsm = SoftHsm::with_key("ES256");
-    hsm.generate(&["--activate-in", "1h"]);
-    for (label, id) in [("foreign", "f1"), ("macp-jwt2", "f2")] {
-        hsm.make(&KeyPair {
-            label,
-            id,
-            ..KeyPair::EC
-        });
-    }
-    hsm.make(&KeyPair {
-        label: "macp-jwt-20240101T000000Z",
-        id: "f3",
-        ..KeyPair::RSA
-    });
-    let before = hsm.objects();
-    let launch = || hsm.launch().set("MACP_AUTH_SIGNING_ALG", "ES256");
-
-    let said = keys(launch(), &["prune", "--yes"]);
-    assert!(said.contains("no key to destroy"), "{said}");
-    assert_eq!(hsm.objects(), before);
-}
-
-#[test]
-fn prune_keeps_a_key_whose_successor_may_be_new_to_others() {
-    let hsm = SoftHsm::new();
-    for (year, id) in [("2024", "01"), ("2025", "02")] {
-        hsm.make(&KeyPair {
-            label: &format!("macp-jwt-{year}0101T000000Z"),
-            id,
-            ..KeyPair::EC
-        });
-    }
-    let states = states(&listed(hsm.launch()));
-    assert_eq!(states[1].1, "EXPIRED", "{states:?}");
-
-    let said = keys(hsm.launch(), &["prune", "--yes"]);
-    assert!(said.contains("no key to destroy"), "{said}");
-    assert!(said.contains(&format!("kept: {}", states[1].0)), "{said}");
-    assert_eq!(hsm.objects().matches("Private Key Object").count(), 2);
-}
-
-#[test]
-fn prune_destroys_nothing_while_a_token_lacks_the_active_key_or_cannot_be_read() {
-    let two = Two::new();
-    let launch = || hurried(two.launch());
-    let (old, new) = expired_and_active(&launch);
-    let id_of = |kid: &str| {
-        let list = listed(launch());
-        let mut keys = list["keys"].as_array().unwrap().iter();
-        let found = keys.find(|key| key["kid"] == kid).unwrap();
-        found["id"].as_str().unwrap().to_owned()
-    };
-    two.0.delete_on("two", "privkey", &id_of(&new[1]));
-    let refused = try_keys(launch(), &["prune", "--yes"]);
-    assert_eq!(refused.code, Some(1), "{refused:?}");
-    assert!(
-        refused.stderr.contains("two holds no active key"),
-        "{refused:?}"
-    );
-    assert_eq!(states(&listed(launch())).len(), 3);
-
-    let unreadable = hurried(two.launch_on(&["one", "nowhere"]));
-    let refused = try_keys(unreadable, &["prune", "--yes"]);
-    assert!(refused.stderr.contains("nowhere"), "{refused:?}");
-    assert_eq!(states(&listed(launch())).len(), 3);
-
-    keys(launch(), &["generate", "--now"]);
-    until("the new key to sign", PATIENCE, || {
-        let pruned = try_keys(launch(), &["prune", "--yes"]);
-        (pruned.code == Some(0) && pruned.stdout.contains(&old[0])).then_some(())
-    });
-    let left = states(&listed(launch()));
-    assert!(left.iter().all(|(kid, _)| !old.contains(kid)), "{left:?}");
-}
-
-#[test]
-fn revoke_bound_says_how_long_where_and_what_would_sign_and_revokes_nothing() {
+fn a_key_that_is_made_after_a_revocation_signs_at_once() {
     let hsm = SoftHsm::with_key("ES256");
     let kid = states(&listed(hsm.launch()))[0].0.clone();
-    let ask = |launch: Launch| json(&keys(launch, &["revoke-bound", &kid, "--json"]));
+    let launch = hsm.launch().set("MACP_AUTH_REVOKED_KIDS", kid);
+    let made = json(&keys(launch.clone(), &["generate", "--json"]));
 
-    let alone = ask(hsm.launch());
-    assert_eq!(alone["signs_now"], true);
-    assert_eq!(alone["seconds"]["fetching"], 365);
-    assert_eq!(alone["seconds"]["cut_off"], 3960);
-    assert_eq!(alone["after"]["signing"], Value::Null);
-    let alarms = alone["after"]["alarms"].to_string();
-    assert!(alarms.contains("every key is revoked"), "{alarms}");
-
-    let next = kid_of(&keys(hsm.launch(), &["generate", "--json"]));
-    let short = hsm
-        .launch()
-        .set("MACP_AUTH_VERIFIER_TTL_SECONDS", "100")
-        .set("MACP_AUTH_JWKS_MAX_AGE_SECONDS", "10");
-    let followed = ask(short);
-    assert_eq!(followed["seconds"]["fetching"], 115);
-    assert_eq!(followed["after"]["signing"], next.as_str());
-    let alarms = followed["after"]["alarms"].to_string();
-    assert!(
-        alarms.contains("before it was published for the lead"),
-        "{alarms}"
-    );
-
-    let file = hsm.path("revoked");
-    std::fs::write(&file, "# none\n").unwrap();
-    let with_file = hsm.launch().set("MACP_AUTH_REVOKED_KIDS_FILE", &file);
-    let said = keys(with_file.clone(), &["revoke-bound", &kid]);
-    let line = said.lines().find(|line| line.contains("printf")).unwrap();
-    let done = std::process::Command::new("sh").args(["-c", line]).status();
-    assert!(done.unwrap().success());
-    let after = listed(with_file);
-    assert!(
-        states(&after).contains(&(kid.clone(), "REVOKED".to_owned())),
-        "{after}"
-    );
-    assert_eq!(listed(hsm.launch())["signing"], kid.as_str());
+    assert_eq!(made["keys"][0]["signs_now"], true, "{made}");
+    assert_eq!(listed(launch)["signing"], made["keys"][0]["kid"]);
 }
 
 #[test]
-fn revoke_bound_of_an_unknown_key_says_which_are_known() {
+fn nothing_is_made_or_destroyed_by_a_clock_that_was_ahead_before() {
     let hsm = SoftHsm::with_key("ES256");
-    let kid = states(&listed(hsm.launch()))[0].0.clone();
-    let refused = try_keys(hsm.launch(), &["revoke-bound", "-nobody"]);
+    let state = hsm.path("state");
+    let launch = hsm.launch().set("MACP_AUTH_STATE_DIR", &state);
+    keys(launch.clone(), &["list"]);
+    let later = r#"{"version":2,"keys":[],"looks":{"a token":4102444800},"maxima":{}}"#;
+    std::fs::write(state.join("jwks.json"), later).unwrap();
 
-    assert_eq!(refused.code, Some(1));
-    assert_eq!(refused.stdout, "");
-    assert!(refused.stderr.contains("-nobody"), "{refused:?}");
-    assert!(refused.stderr.contains(&kid), "{refused:?}");
+    for command in [&["generate"][..], &["rotate"], &["prune", "--yes"]] {
+        let refused = try_keys(launch.clone(), command);
+        assert_eq!(refused.code, Some(1), "{command:?}");
+        assert!(refused.stderr.contains("clock"), "{refused:?}");
+    }
+    assert_eq!(hsm.objects().matches("Private Key Object").count(), 1);
 }
 
 #[test]
