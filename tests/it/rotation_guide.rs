@@ -111,9 +111,16 @@ fn faults(name: &str, place: &[&Step], scene: &[&Step], number: usize) -> Vec<St
 #[test]
 fn every_command_of_the_guide_does_what_it_shows() {
     let guide = guide();
-    let of =
-        |scene: &str| -> Vec<&Step> { guide.iter().filter(|step| step.scene == scene).collect() };
-    let mut scenes: Vec<&str> = guide.iter().map(|step| step.scene.as_str()).collect();
+    let of = |scene: &str| -> Vec<&Step> {
+        guide
+            .iter()
+            .filter(|step| step.scenes.iter().any(|of| of == scene))
+            .collect()
+    };
+    let mut scenes: Vec<&str> = guide
+        .iter()
+        .flat_map(|step| step.scenes.iter().map(String::as_str))
+        .collect();
     scenes.sort_unstable();
     scenes.dedup();
     scenes.retain(|scene| *scene != PLACE);
@@ -194,9 +201,9 @@ fn what_is_another_at_each_run_may_differ_and_nothing_else() {
 #[test]
 fn every_block_belongs_to_a_scene_and_words_to_commands() {
     let text =
-        "<!-- scene: a -->\n\n```sh\ntrue\n```\n\n```text\nyes\n```\n\n```\na picture\n```\n";
+        "<!-- scene: a, b -->\n\n```sh\ntrue\n```\n\n```text\nyes\n```\n\n```\na picture\n```\n";
     let step = Step {
-        scene: "a".to_owned(),
+        scenes: vec!["a".to_owned(), "b".to_owned()],
         line: 4,
         commands: "true\n".to_owned(),
         says: Some("yes\n".to_owned()),

@@ -1,7 +1,7 @@
 //! A guide whose commands are run: the blocks of a document, and whether what a command said has the shape that is shown.
 //!
 //! ````text
-//! <!-- scene: NAME -->     before each block of commands; blocks of one scene run one after the other in one shell
+//! <!-- scene: NAME, … -->  before each block of commands; blocks of one scene run one after the other in one shell
 //! ```sh
 //! ```text                  right behind it: what the block says. Commands without one may say anything
 //! ````
@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 /// One block of commands with what it says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    pub scene: String,
+    pub scenes: Vec<String>,
     /// Of the first command, from 1.
     pub line: usize,
     pub commands: String,
@@ -40,9 +40,11 @@ pub fn steps(document: &str) -> Vec<Step> {
         let text = block.join("\n") + "\n";
         match language {
             "sh" => steps.push(Step {
-                scene: scene
+                scenes: scene
                     .unwrap_or_else(|| panic!("line {number}: commands without a scene"))
-                    .to_owned(),
+                    .split(", ")
+                    .map(str::to_owned)
+                    .collect(),
                 line: number + 1,
                 commands: text,
                 says: None,
