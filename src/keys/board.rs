@@ -138,6 +138,7 @@ impl Board {
         if !self.may_sign(now) {
             return;
         }
+        state.memory.resume(token, &self.config.rules, now.wall);
         state.memory.look(token, found, now.wall);
         self.publish(&mut state, now.wall);
         self.save(&mut state, now.wall);
@@ -172,8 +173,7 @@ impl Board {
         self.clock.follow(now);
         let mut state = self.state.lock();
         if self.may_sign(now) {
-            let rules = self.config.rules;
-            state.memory.mints(rules.max_ttl, now.wall, rules.skew);
+            state.memory.mints(&self.config.rules, now.wall);
             self.publish(&mut state, now.wall);
         }
         self.raise(&mut state, now);
@@ -231,9 +231,7 @@ impl Board {
         let Some(directory) = &self.config.directory else {
             return;
         };
-        state
-            .memory
-            .mints(self.config.rules.max_ttl, now, self.config.rules.skew);
+        state.memory.mints(&self.config.rules, now);
         state.unsaved = saved::save(directory, &state.memory)
             .err()
             .map(|error| error.to_string());

@@ -41,7 +41,8 @@ impl Edition {
     pub fn new(memory: &mut Memory, orders: &Orders<'_>, now: UnixSeconds) -> Self {
         let rules = memory.rules(orders.rules);
         let table = |memory: &Memory| {
-            Timetable::new(memory.members(orders.algorithm, orders.revoked), rules)
+            let members = memory.members(orders.algorithm, orders.revoked);
+            Timetable::outliving(members, rules, orders.rules.retain)
         };
         memory.forget_expired(&table(memory), now);
         let timetable = table(memory);
