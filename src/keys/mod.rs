@@ -271,3 +271,6 @@ impl Readiness {
         self
     }
 }
+
+#[cfg(test)]
+mod schedule_model;
