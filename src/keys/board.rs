@@ -1,11 +1,11 @@
 //! What is published and what may sign, brought together: memory, lists, rules and clocks in, one [`KeyRing`] out.
 //!
 //! ```text
-//! looks at tokens, lists of the operator, time  ->  Memory -> Timetable -> KeyRing   ->  mints, JWKS
-//!                                                       \-> saved         \-> alarms  ->  log, readiness, status
+//! looks at tokens, lists of the operator, time  ->  Memory -> Edition -> KeyRing   ->  mints, JWKS
+//!                                                       \-> saved       \-> alarms  ->  log, readiness, status
 //! ```
 //!
-//! Supervisors report looks, one thread ticks, requests read the ring. What to do is decided in [`Memory`] and [`Timetable`].
+//! Supervisors report looks, one thread ticks, requests read the ring. What to do is decided in [`Memory`] and [`Edition`].
 
 mod alarms;
 mod overview;
@@ -19,12 +19,12 @@ use parking_lot::Mutex;
 
 use super::alarm::Alarm;
 use super::clock_watch::ClockWatch;
+use super::edition::{Edition, Orders};
 use super::lists::{KeySchedule, ListFiles, Lists, ListsError};
 use super::local::LocalKey;
 use super::memory::{Found, Memory, TokenName};
 use super::ring::JwksVersion;
 use super::rules::Rules;
-use super::schedule::Timetable;
 use super::verifiers::Verifiers;
 use super::{KeyRing, PublishedKey, saved};
 use crate::clock::{Moment, UnixSeconds};
@@ -138,6 +138,7 @@ impl Board {
         if !self.may_sign(now) {
             return;
         }
+        state.memory.resume(token, &self.config.rules, now.wall);
         state.memory.look(token, found, now.wall);
         self.publish(&mut state, now.wall);
         self.save(&mut state, now.wall);
@@ -172,8 +173,7 @@ impl Board {
         self.clock.follow(now);
         let mut state = self.state.lock();
         if self.may_sign(now) {
-            let rules = self.config.rules;
-            state.memory.mints(rules.max_ttl, now.wall, rules.skew);
+            state.memory.mints(&self.config.rules, now.wall);
             self.publish(&mut state, now.wall);
         }
         self.raise(&mut state, now);
@@ -200,35 +200,26 @@ impl Board {
 
     /// Makes a new ring where anything in it has changed.
     fn publish(&self, state: &mut State, now: UnixSeconds) {
-        let rules = state.memory.rules(self.config.rules);
-        let revoked = Arc::clone(&state.lists.revoked);
-        let table = |memory: &Memory| {
-            Timetable::new(memory.members(self.config.algorithm, &revoked), rules)
+        let orders = Orders {
+            rules: self.config.rules,
+            algorithm: self.config.algorithm,
+            revoked: &state.lists.revoked,
+            extra: &state.lists.extra,
         };
-        let mut timetable = table(&state.memory);
-        state.memory.forget_expired(&timetable, now);
-        timetable = table(&state.memory);
-        let stranger = state.memory.is_stranger(&rules, now);
-        let memory = &state.memory;
-        let own: Vec<Arc<PublishedKey>> = timetable
-            .published(now, stranger)
-            .filter_map(|kid| memory.key(kid))
-            .map(|known| Arc::clone(&known.key))
-            .collect();
-        let bystanders = memory.bystanders(self.config.algorithm);
-        let bystanders = bystanders.map(|known| &known.key);
-        let extra = state.lists.extra.iter();
-        let extra = extra.filter(|extra| memory.key(extra.kid()).is_none());
-        let mut others: Vec<Arc<PublishedKey>> = bystanders
-            .chain(extra)
-            .filter(|key| !revoked.contains(key.kid()))
-            .cloned()
-            .collect();
-        let nothing_left = own.is_empty() && others.is_empty();
-        if nothing_left && memory.keys().any(|known| revoked.contains(known.key.kid())) {
+        let Edition {
+            timetable,
+            own,
+            mut others,
+            needs_tombstone,
+        } = Edition::new(&mut state.memory, &orders, now);
+        if needs_tombstone {
             others.extend(tombstone(&mut state.tombstone));
         }
-        let held = self.held(&timetable, now);
+        let held = if self.config.after_convergence {
+            self.verifiers.lock().hold(&timetable, now)
+        } else {
+            BTreeSet::new()
+        };
         let before = self.ring.load();
         let ring = KeyRing::new(own, others, timetable, held, now);
         if !before.is_like(&ring) {
@@ -236,44 +227,15 @@ impl Board {
         }
     }
 
-    /// Keys about to sign that a verifier lacks.
-    fn held(&self, timetable: &Timetable, now: UnixSeconds) -> BTreeSet<Kid> {
-        if !self.config.after_convergence {
-            return BTreeSet::new();
-        }
-        let rules = timetable.rules();
-        let verifiers = self.verifiers.lock();
-        let newer = timetable.generations().iter().skip(1);
-        newer
-            .flat_map(|generation| &generation.keys)
-            .filter(|entry| now < entry.ripe.plus(rules.lead))
-            .map(|entry| &entry.member.kid)
-            .filter(|kid| {
-                verifiers
-                    .lacking(kid, seen_since(rules, now))
-                    .next()
-                    .is_some()
-            })
-            .cloned()
-            .collect()
-    }
-
     fn save(&self, state: &mut State, now: UnixSeconds) {
         let Some(directory) = &self.config.directory else {
             return;
         };
-        state
-            .memory
-            .mints(self.config.rules.max_ttl, now, self.config.rules.skew);
+        state.memory.mints(&self.config.rules, now);
         state.unsaved = saved::save(directory, &state.memory)
             .err()
             .map(|error| error.to_string());
     }
-}
-
-/// Verifiers that were not seen for two of their lives are gone.
-fn seen_since(rules: &Rules, now: UnixSeconds) -> UnixSeconds {
-    UnixSeconds::new(now.get().saturating_sub(2 * rules.verifier_ttl))
 }
 
 /// A key that nobody holds: an empty set would be a failed fetch for verifiers, and keep the revoked key alive for their

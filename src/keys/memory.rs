@@ -39,7 +39,8 @@ pub struct Known {
     pub instant: UnixSeconds,
     pub created: Option<Created>,
     pub seen: UnixSeconds,
-    pub appeared: bool,
+    /// The last look at its token that did not show it.
+    pub absent: Option<UnixSeconds>,
     /// The tokens that showed it at their last look, each with the instant it gave.
     pub on: BTreeMap<TokenName, UnixSeconds>,
     /// A complete look at the last token that held it did not show it.
@@ -107,9 +108,30 @@ impl Memory {
         }
     }
 
+    /// Before the first look at a token that could not be read for long: keys that were new when that began count as new again.
+    /// Another replica may not have seen them before, and for as long its verifiers could not fetch them.
+    pub fn resume(&mut self, token: &TokenName, rules: &Rules, now: UnixSeconds) {
+        let Some(before) = self.looks.get(token).copied() else {
+            return;
+        };
+        if now <= before.plus(rules.jwks_stale_after()) || rules.unsafe_timing {
+            return;
+        }
+        for known in self.keys.values_mut() {
+            let new = known.absent.is_some() && before < known.seen.plus(rules.two_polls());
+            if !new || known.on.keys().any(|other| other != token) {
+                continue;
+            }
+            if known.created == Some(Created::at(known.seen)) {
+                known.created = Some(Created::at(now));
+            }
+            known.seen = now;
+        }
+    }
+
     /// Takes in one complete look at a token.
     pub fn look(&mut self, token: &TokenName, found: &[Found], now: UnixSeconds) {
-        let read_before = self.looks.insert(token.clone(), now).is_some();
+        let before = self.looks.insert(token.clone(), now);
         for known in self.keys.values_mut() {
             if !found.iter().any(|found| found.key.kid() == known.key.kid())
                 && known.on.remove(token).is_some()
@@ -123,9 +145,9 @@ impl Memory {
                 key: Arc::clone(&found.key),
                 instant: found.instant,
                 // Its own word counts: this clock's whole second may lie before it, and before keys that are older.
-                created: found.created.or(read_before.then_some(Created::at(now))),
+                created: found.created.or(before.map(|_| Created::at(now))),
                 seen: now,
-                appeared: read_before,
+                absent: before,
                 on: BTreeMap::new(),
                 gone: false,
                 proved: true,
@@ -149,7 +171,7 @@ impl Memory {
                 instant: known.instant,
                 created: known.created,
                 seen: known.seen,
-                appeared: known.appeared,
+                absent: known.absent,
                 revoked: revoked.contains(known.key.kid()),
                 gone: known.gone,
             })
@@ -178,11 +200,13 @@ impl Memory {
         !self.remembers && now < self.started.plus(rules.lead).plus(rules.retain)
     }
 
-    /// Notes that tokens of this life may be minted now.
-    pub fn mints(&mut self, max_ttl: u64, now: UnixSeconds, skew: u64) {
-        self.maxima.insert(max_ttl, now);
+    /// Notes that tokens of the longest life of these rules may be minted now. Other replicas may go on with an older maximum
+    /// for the lead: they are configured one after the other.
+    pub fn mints(&mut self, rules: &Rules, now: UnixSeconds) {
+        self.maxima.insert(rules.max_ttl, now);
+        let after = (LEEWAY + 2 * rules.skew).saturating_add(rules.lead);
         self.maxima
-            .retain(|ttl, last| now < last.plus(*ttl).plus(LEEWAY + 2 * skew));
+            .retain(|ttl, last| now < last.plus(*ttl).plus(after));
     }
 
     /// The rules with the longest life of a token that may still be accepted.
@@ -345,16 +369,46 @@ mod tests {
     #[test]
     fn a_lowered_maximum_counts_once_the_old_tokens_are_dead() {
         let mut memory = Memory::empty(at(0));
-        memory.mints(3_600, at(1_000), 30);
+        memory.mints(&Rules::DEFAULTS, at(1_000));
         let configured = Rules {
             max_ttl: 600,
             retain: Rules::default_retain(600, 900),
             ..Rules::DEFAULTS
         };
-        memory.mints(600, at(1_000 + 3_719), 30);
+        let dead = 1_000 + 3_600 + 120 + 900;
+        memory.mints(&configured, at(dead - 1));
         assert_eq!(memory.rules(configured).retain, 4_800);
-        memory.mints(600, at(1_000 + 3_720), 30);
+        memory.mints(&configured, at(dead));
         assert_eq!(memory.rules(configured), configured);
+    }
+
+    #[test]
+    fn a_key_that_was_new_when_its_token_went_away_for_long_is_new_again() {
+        let rules = Rules::DEFAULTS;
+        let stale = rules.jwks_stale_after();
+        for (name, seen_before, away, want) in [
+            ("new", 30, stale + 1, true),
+            ("known to all", 66, stale + 1, false),
+            ("a short while", 30, stale, false),
+        ] {
+            let (old, new) = (key(), key());
+            let last = at(1_000 + seen_before);
+            let mut memory = Memory::empty(at(0));
+            memory.look(&token("a"), &[found(&old, 0)], at(970));
+            memory.look(&token("a"), &[found(&old, 0), found(&new, 5)], at(1_000));
+            memory.look(&token("a"), &[found(&old, 0), found(&new, 5)], last);
+
+            memory.resume(&token("a"), &rules, last.plus(away));
+            let known = memory.key(new.kid()).unwrap();
+            let seen = if want { last.plus(away) } else { at(1_000) };
+            assert_eq!(
+                (known.seen, known.created),
+                (seen, Some(Created::at(seen))),
+                "{name}"
+            );
+            assert_eq!(known.absent, Some(at(970)), "{name}");
+            assert_eq!(memory.key(old.kid()).unwrap().seen, at(970), "{name}");
+        }
     }
 
     #[test]

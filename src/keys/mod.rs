@@ -12,6 +12,7 @@
 pub mod alarm;
 pub mod board;
 pub mod clock_watch;
+pub mod edition;
 pub mod label;
 pub mod lists;
 pub mod local;
@@ -270,3 +271,6 @@ impl Readiness {
         self
     }
 }
+
+#[cfg(test)]
+mod schedule_model;

@@ -248,7 +248,7 @@ mod tests {
             instant: UnixSeconds::new(*instant),
             created: Some(Created::at(UnixSeconds::EVER)),
             seen: UnixSeconds::EVER,
-            appeared: false,
+            absent: None,
             revoked: false,
             gone: false,
         });

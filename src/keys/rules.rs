@@ -132,7 +132,8 @@ impl Rules {
         self
     }
 
-    const fn two_polls(&self) -> u64 {
+    /// 2.2 P, rounded up: until then a look has succeeded, even where one fails.
+    pub const fn two_polls(&self) -> u64 {
         self.poll.saturating_mul(22).div_ceil(10)
     }
 }

@@ -42,7 +42,7 @@ struct SavedKey {
     #[serde(default)]
     seen: Option<u64>,
     #[serde(default)]
-    appeared: bool,
+    absent: Option<u64>,
     #[serde(default)]
     gone: bool,
     /// Tokens that held it, each with the instant it gave.
@@ -78,7 +78,7 @@ pub fn save(directory: &StateDir, memory: &Memory) -> io::Result<()> {
             active_from: known.instant.get(),
             created_ms: known.created.map(Created::millis),
             seen: Some(known.seen.get()),
-            appeared: known.appeared,
+            absent: known.absent.map(UnixSeconds::get),
             gone: known.gone,
             on: known
                 .on
@@ -136,7 +136,7 @@ fn known(saved: SavedKey, now: UnixSeconds) -> Result<Known, &'static str> {
         instant: UnixSeconds::new(saved.active_from),
         created: saved.created_ms.map(Created::from_millis),
         seen: saved.seen.map_or(now, UnixSeconds::new),
-        appeared: saved.appeared,
+        absent: saved.absent.map(UnixSeconds::new),
         gone: saved.gone,
         on: saved
             .on
@@ -153,6 +153,7 @@ mod tests {
     use crate::jose::Algorithm;
     use crate::keys::local::LocalKey;
     use crate::keys::memory::Found;
+    use crate::keys::rules::Rules;
     use serde_json::json;
     use std::path::Path;
 
@@ -175,7 +176,7 @@ mod tests {
         let token = TokenName::new(Path::new("/m.so"), "label \"a\"");
         let mut memory = Memory::empty(NOW);
         memory.look(&token, &[found(0, None), found(7, Some(1_234_567))], NOW);
-        memory.mints(3_600, NOW, 30);
+        memory.mints(&Rules::DEFAULTS, NOW);
         save(&directory, &memory).unwrap();
 
         let again = load(&directory, NOW.plus(5));
@@ -189,7 +190,7 @@ mod tests {
                 (known.instant, known.created),
                 (before.instant, before.created)
             );
-            assert_eq!((known.seen, known.appeared), (before.seen, before.appeared));
+            assert_eq!((known.seen, known.absent), (before.seen, before.absent));
             assert_eq!((&known.on, known.gone), (&before.on, before.gone));
             assert!(!known.proved);
         }

@@ -8,6 +8,8 @@
 //! Keys with the same instant are a generation. Every replica that sees the same keys computes the same table, so nobody
 //! has to coordinate. What replicas may see at different times is bounded by the lead and the retention ([`Rules`]).
 
+mod member;
+
 use std::collections::BTreeSet;
 
 use serde::Serialize;
@@ -16,27 +18,7 @@ use super::rules::{LEEWAY, Rules};
 use crate::clock::UnixSeconds;
 use crate::jose::Kid;
 
-/// One key, as far as time is concerned.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Member {
-    pub kid: Kid,
-    /// From its label or from the schedule file.
-    pub instant: UnixSeconds,
-    /// None: unknown, it was there when this replica first looked.
-    pub created: Option<Created>,
-    /// When this replica first saw it.
-    pub seen: UnixSeconds,
-    /// It was seen to appear on a token that this replica had read before; else it may have been there for long.
-    pub appeared: bool,
-    /// An operator has said that it must neither sign nor be published.
-    pub revoked: bool,
-    /// Its token was read and no longer holds it: it stays published and signs no more.
-    pub gone: bool,
-}
-
-/// When a key was made. Milliseconds, because two keys of one second must not both be the first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Created(u64);
+pub use member::{Created, Member};
 
 /// Where a generation is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -91,50 +73,17 @@ pub struct Entry {
 /// A cut token is not shorter than this: callers keep tokens for a minute whatever they say.
 const SHORTEST_CUT: u64 = 60;
 
-impl Created {
-    /// A later reading than this belongs to no key: UUIDv7 as CKA_ID can also be random bytes.
-    const FIRST_PLAUSIBLE: u64 = 1_704_067_200_000;
-
-    pub const fn at(instant: UnixSeconds) -> Self {
-        Self(instant.get().saturating_mul(1000))
-    }
-
-    pub const fn from_millis(millis: u64) -> Self {
-        Self(millis)
-    }
-
-    pub const fn millis(self) -> u64 {
-        self.0
-    }
-
-    /// The creation time in a UUIDv7 (RFC 9562, 5.7), if it lies between 2024 and `now` + skew.
-    pub fn from_id(id: &[u8], now: UnixSeconds, skew: u64) -> Option<Self> {
-        let &[a, b, c, d, e, f, version, _, variant, ..] = id else {
-            return None;
-        };
-        if id.len() != 16 || version >> 4 != 7 || variant >> 6 != 2 {
-            return None;
-        }
-        let millis = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
-        let plausible = Self::FIRST_PLAUSIBLE..=Self::at(now.plus(skew)).0.saturating_add(999);
-        plausible.contains(&millis).then_some(Self(millis))
-    }
-
-    const fn rounded_up(self) -> UnixSeconds {
-        UnixSeconds::new(self.0.div_ceil(1000))
-    }
-
-    /// Whole seconds, rounded down.
-    pub const fn seconds(self) -> UnixSeconds {
-        UnixSeconds::new(self.0 / 1000)
-    }
-}
-
 impl Timetable {
     /// The table of these keys. A kid stands in `members` once.
-    pub fn new(mut members: Vec<Member>, rules: Rules) -> Self {
+    pub fn new(members: Vec<Member>, rules: Rules) -> Self {
+        Self::outliving(members, rules, rules.retain)
+    }
+
+    /// The same while tokens of an older, longer life may be accepted: keys are published for the longer retention of `rules`,
+    /// but sign only what dies within `retain`, because the longer one ends before.
+    pub fn outliving(mut members: Vec<Member>, rules: Rules, retain: u64) -> Self {
         members.sort_by(|a, b| (a.instant, &a.kid).cmp(&(b.instant, &b.kid)));
-        let begin = Beginning::of(&members);
+        let begin = Beginning::of(&members, &rules);
         let mut generations: Vec<Generation> = Vec::new();
         for member in members {
             let entry = Entry::new(member, &begin, &rules);
@@ -148,7 +97,10 @@ impl Timetable {
         for generation in generations.iter_mut().rev() {
             (generation.removal, generation.room) = (removal, room);
             removal = earliest(removal, generation.switch.plus(rules.retain));
-            room = earliest(room, generation.bound(&rules).plus(rules.retain));
+            room = earliest(
+                room,
+                generation.bound(&rules).plus(retain.min(rules.retain)),
+            );
         }
         Self { rules, generations }
     }
@@ -210,9 +162,15 @@ impl Timetable {
         for generation in published.rev() {
             let room = generation.room;
             for entry in generation.keys.iter().filter(|entry| entry.may_sign(now)) {
+                let Some(ttl) = self.fits(now, ttl, room) else {
+                    continue;
+                };
                 if entry.is_last_resort(now) || held.contains(&entry.member.kid) {
-                    last.push(entry.turn(ttl));
-                } else if let Some(ttl) = self.fits(now, ttl, room) {
+                    last.push(Turn {
+                        unannounced: entry.is_late(now),
+                        ..entry.turn(ttl)
+                    });
+                } else {
                     order.push(entry.turn(ttl));
                 }
             }
@@ -251,7 +209,7 @@ impl Timetable {
         waiting.sort_by_key(|entry| (entry.ripe, &entry.member.kid));
         let (announced, mut unannounced): (Vec<_>, Vec<_>) = waiting
             .into_iter()
-            .partition(|entry| entry.published_since_lead(now, &self.rules));
+            .partition(|entry| entry.member.published_since_lead(now, &self.rules));
         unannounced.retain(|entry| revoked || entry.member.instant <= now);
         (announced, unannounced)
     }
@@ -262,7 +220,8 @@ impl Timetable {
         let Some(room) = room.filter(|_| !self.rules.unsafe_timing) else {
             return Some(ttl);
         };
-        let overhead = LEEWAY + 2 * self.rules.skew;
+        // The second in which it dies is the last in which it is accepted.
+        let overhead = LEEWAY + 2 * self.rules.skew + 1;
         let most = room.get().checked_sub(now.get().saturating_add(overhead))?;
         if ttl <= most {
             return Some(ttl);
@@ -297,10 +256,7 @@ impl Generation {
 
     /// The earliest switch that another replica could compute: it may have known these keys for longer.
     fn bound(&self, rules: &Rules) -> UnixSeconds {
-        let earliest = self.keys.iter().map(|entry| {
-            let created = entry.member.created.map(Created::seconds);
-            created.map_or(UnixSeconds::EVER, |created| created.plus(rules.lead))
-        });
+        let earliest = self.keys.iter().map(|entry| entry.member.bound(rules));
         let earliest = earliest.min().unwrap_or(UnixSeconds::EVER);
         self.switch.min(self.instant.max(earliest))
     }
@@ -318,13 +274,16 @@ struct Beginning {
 
 impl Beginning {
     /// Of keys in the order of their instants.
-    fn of(members: &[Member]) -> Self {
+    fn of(members: &[Member], rules: &Rules) -> Self {
         let instant = members
             .first()
             .map_or(UnixSeconds::EVER, |member| member.instant);
         let oldest = members.iter().filter(|member| member.instant == instant);
         let known = oldest.clone().all(|member| member.created.is_some());
-        let created = members.iter().filter_map(|member| member.created).min();
+        let created = members
+            .iter()
+            .filter_map(|member| member.since(rules))
+            .min();
         Self {
             instant,
             created: created.filter(|_| known),
@@ -339,21 +298,17 @@ impl Beginning {
 impl Entry {
     fn new(member: Member, begin: &Beginning, rules: &Rules) -> Self {
         let of_the_oldest = member.instant == begin.instant;
-        let first = member.created == begin.created && (of_the_oldest || member.created.is_some());
+        let since = member.since(rules);
+        let first = since == begin.created && (of_the_oldest || since.is_some());
         let ripe = match member.created {
-            Some(created) if !first => created.rounded_up().plus(rules.lead).max(member.instant),
+            Some(created) if !first => member.ripe(created, rules),
             _ => member.instant,
         };
-        // Published here so late that verifiers may not have it when it turns ripe.
-        let reached = member.seen.plus(rules.reaches_verifiers());
-        let late = if of_the_oldest {
-            member.seen > begin.seen
-        } else {
-            member.appeared && reached > ripe
-        };
+        // Published beside the first key, but so late that verifiers may not have it.
+        let late = of_the_oldest && member.seen > begin.seen && !rules.unsafe_timing;
         let last_resort_until = match member.created {
             None if !of_the_oldest => Some(UnixSeconds::new(u64::MAX)),
-            _ => (late && !rules.unsafe_timing).then_some(reached),
+            _ => late.then_some(member.seen.plus(rules.least_lead())),
         };
         Self {
             member,
@@ -370,19 +325,10 @@ impl Entry {
         self.last_resort_until.is_some_and(|until| now < until)
     }
 
-    fn published_since_lead(&self, now: UnixSeconds, rules: &Rules) -> bool {
-        let Member {
-            created,
-            seen,
-            appeared,
-            ..
-        } = &self.member;
-        let since = match created.map(Created::rounded_up) {
-            Some(created) if *appeared => created.max(*seen),
-            Some(created) => created,
-            None => *seen,
-        };
-        since.plus(rules.lead) <= now
+    /// Verifiers may not have it yet, and nothing else is the reason why it waits.
+    fn is_late(&self, now: UnixSeconds) -> bool {
+        let until = self.last_resort_until;
+        until.is_some_and(|until| now < until && until < UnixSeconds::new(u64::MAX))
     }
 
     const fn turn(&self, ttl: u64) -> Turn<'_> {

@@ -16,7 +16,7 @@ fn own(kid: &str, instant: u64, created: u64) -> Member {
         instant: UnixSeconds::new(instant),
         created: Some(Created::at(UnixSeconds::new(created))),
         seen: UnixSeconds::new(created),
-        appeared: true,
+        absent: Some(UnixSeconds::new(created.saturating_sub(30))),
         revoked: false,
         gone: false,
     }
@@ -26,7 +26,7 @@ fn own(kid: &str, instant: u64, created: u64) -> Member {
 fn found(kid: &str, instant: u64) -> Member {
     Member {
         created: None,
-        appeared: false,
+        absent: None,
         ..own(kid, instant, T)
     }
 }
@@ -141,7 +141,7 @@ fn an_older_generation_takes_over_while_its_tokens_die_in_time() {
     let switch = T + 10_000;
     let table = Timetable::new(vec![own("a", 0, T), own("b", switch, T + 5_000)], RULES);
     let removal = switch + RETAIN;
-    let overhead = LEEWAY + 2 * RULES.skew;
+    let overhead = LEEWAY + 2 * RULES.skew + 1;
 
     for (name, now, want) in [
         ("fits", removal - overhead - 300, Some(300)),
@@ -168,27 +168,88 @@ fn the_room_ends_where_any_other_replica_might_remove_the_key() {
 }
 
 #[test]
-fn a_key_that_appears_too_late_signs_last_until_verifiers_have_it() {
+fn a_key_that_was_brought_here_late_waits_until_verifiers_of_every_replica_have_it() {
     let made = T + 5_000;
-    let ripe = made + LEAD;
-    let late = Member {
-        seen: at(ripe + 100),
-        ..own("b", 0, made)
-    };
-    let table = Timetable::new(
-        vec![
-            own("a", 0, T),
-            Member {
-                instant: at(1),
-                ..late
-            },
-        ],
-        RULES,
-    );
+    for (name, brought, want) in [
+        ("at once", made + 30, made + LEAD),
+        ("after a failed look", made + 66, made + LEAD),
+        ("soon enough", made + 400, made + LEAD),
+        ("late", made + 500, made + 500 + 491),
+        ("a month later", made + 2_592_000, made + 2_592_000 + 491),
+    ] {
+        let late = Member {
+            seen: at(brought),
+            absent: Some(at(brought - 30)),
+            ..own("b", made + 10, made)
+        };
+        let table = Timetable::new(vec![own("a", 0, T), late], RULES);
 
-    assert_eq!(first(&table, ripe + 101).as_deref(), Some("a"));
-    let reached = ripe + 100 + RULES.reaches_verifiers();
-    assert_eq!(first(&table, reached).as_deref(), Some("b"));
+        let [old, new] = table.generations() else {
+            panic!("{name}: two generations")
+        };
+        assert_eq!(new.switch, at(want), "{name}");
+        assert_eq!(old.removal, Some(at(want + RETAIN)), "{name}");
+        assert!(
+            old.room
+                .is_some_and(|room| room <= at(want + RETAIN) && at(want + RETAIN - 30) <= room),
+            "{name}"
+        );
+        assert_eq!(first(&table, want - 1).as_deref(), Some("a"), "{name}");
+        assert_eq!(first(&table, want).as_deref(), Some("b"), "{name}");
+    }
+}
+
+#[test]
+fn a_new_key_is_not_the_first_because_the_others_were_brought() {
+    let brought = Member {
+        seen: at(T + 5_000),
+        absent: Some(at(T + 4_970)),
+        ..own("a", 1, T)
+    };
+    let table = Timetable::new(vec![brought, own("b", T, T + 9_000)], RULES);
+
+    assert_eq!(table.generations()[1].switch, at(T + 9_000 + LEAD));
+}
+
+#[test]
+fn the_room_of_a_key_before_one_of_another_tool_counts_from_the_look_that_did_not_show_it() {
+    let seen = T + 5_000;
+    let foreign = Member {
+        absent: Some(at(seen - 70)),
+        ..own("b", 0, seen)
+    };
+    let foreign = Member {
+        instant: at(1),
+        ..foreign
+    };
+    let table = Timetable::new(vec![own("a", 0, T), foreign], RULES);
+
+    let old = &table.generations()[0];
+    assert_eq!(old.removal, Some(at(seen + LEAD + RETAIN)));
+    assert_eq!(old.room, Some(at(seen - 70 + LEAD + RETAIN)));
+}
+
+#[test]
+fn a_key_of_last_resort_signs_no_token_that_outlives_its_publication() {
+    // Nobody knows for how long b was published, and c takes its place.
+    let switch = T + 10_000;
+    let keys = vec![
+        own("a", 0, T),
+        found("b", T + 10),
+        own("c", switch, T + 5_000),
+    ];
+    let table = Timetable::new(keys, RULES);
+
+    let removal = switch + RETAIN;
+    for (now, want) in [
+        (switch, Some(300)),
+        (removal - 300, Some(179)),
+        (removal - 100, None),
+    ] {
+        let asked = asked(&table, now);
+        let of_b = asked.iter().find(|(kid, _)| kid == "b");
+        assert_eq!(of_b.map(|(_, ttl)| *ttl), want, "{now}");
+    }
 }
 
 #[test]
@@ -290,7 +351,8 @@ fn keys_of_the_first_generation_that_were_made_together_stand_by_for_each_other(
         asked(&table, T + 5),
         [("b".to_owned(), 300), ("a".to_owned(), 300)]
     );
-    let reached = T + 5 + RULES.reaches_verifiers();
+    assert!(table.order(at(T + 5), 300, &BTreeSet::new())[1].unannounced);
+    let reached = T + 5 + RULES.least_lead();
     assert_eq!(first(&table, reached).as_deref(), Some("a"));
 }
 
@@ -349,7 +411,7 @@ prop_compose! {
         instant in prop_oneof![Just(0), T..T + 20_000],
         created in proptest::option::of(T - 5_000..T + 20_000),
         seen in T - 5_000..T + 20_000,
-        appeared: bool,
+        absent in proptest::option::of(0_u64..30),
         revoked in proptest::bool::weighted(0.1),
         gone in proptest::bool::weighted(0.1),
     ) -> Member {
@@ -357,7 +419,7 @@ prop_compose! {
             gone,
             created: created.map(|at| Created::at(UnixSeconds::new(at))),
             seen: at(seen),
-            appeared,
+            absent: absent.map(|before| at(seen - before)),
             revoked,
             ..own(&kid, instant, T)
         }
@@ -402,12 +464,12 @@ proptest! {
     fn a_key_of_known_age_signs_only_after_the_lead_unless_it_is_the_first(members in any_members(), now in T..T + 30_000) {
         let table = Timetable::new(members, RULES);
         let all = || table.generations().iter().flat_map(|generation| &generation.keys);
-        let oldest = all().filter_map(|entry| entry.member.created).min();
+        let oldest = all().filter_map(|entry| entry.member.since(&RULES)).min();
         for turn in table.order(at(now), 300, &BTreeSet::new()) {
             let entry = table.of(turn.kid).and_then(|of| of.entry(turn.kid)).unwrap();
             let Some(created) = entry.member.created else { continue };
             let waited = created.seconds().plus(LEAD) <= at(now);
-            let first = Some(created) == oldest;
+            let first = entry.member.since(&RULES) == oldest;
             prop_assert!(waited || first || turn.unannounced, "{:?}", entry);
         }
     }

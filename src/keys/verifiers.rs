@@ -1,11 +1,13 @@
 //! Who has fetched which version of the JWKS, and when: what an operator looks at before a new key signs, and what may hold
 //! an activation. Local knowledge of one replica, bounded in memory. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::ring::JwksVersion;
+use super::rules::Rules;
+use super::schedule::Timetable;
 use crate::clock::UnixSeconds;
 use crate::jose::Kid;
 
@@ -46,12 +48,30 @@ impl Verifiers {
             .map(|(address, _)| *address)
     }
 
+    /// Keys about to sign that a verifier lacks. For the lead at most: an activation cannot wait for a verifier that never asks.
+    pub fn hold(&self, timetable: &Timetable, now: UnixSeconds) -> BTreeSet<Kid> {
+        let rules = timetable.rules();
+        let newer = timetable.generations().iter().skip(1);
+        newer
+            .flat_map(|generation| &generation.keys)
+            .filter(|entry| now < entry.ripe.plus(rules.lead))
+            .map(|entry| &entry.member.kid)
+            .filter(|kid| self.lacking(kid, seen_since(rules, now)).next().is_some())
+            .cloned()
+            .collect()
+    }
+
     /// All that are known, by address.
     pub fn fetches(&self) -> impl Iterator<Item = (IpAddr, &Fetch)> {
         self.fetches
             .iter()
             .map(|(address, fetch)| (*address, fetch))
     }
+}
+
+/// Verifiers that were not seen for two of their lives are gone.
+pub fn seen_since(rules: &Rules, now: UnixSeconds) -> UnixSeconds {
+    UnixSeconds::new(now.get().saturating_sub(2 * rules.verifier_ttl))
 }
 
 #[cfg(test)]

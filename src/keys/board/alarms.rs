@@ -1,9 +1,10 @@
 //! Which alarms there are now: computed from what is, not from what happened; told in the log when they come and go.
 
-use super::{Board, State, seen_since};
+use super::{Board, State};
 use crate::clock::{Moment, UnixSeconds};
 use crate::keys::alarm::{Alarm, AlarmKind};
 use crate::keys::memory::TokenName;
+use crate::keys::verifiers::seen_since;
 use crate::keys::{KeyRing, Part, Readiness};
 
 impl Board {

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest;
 
-use super::{Board, seen_since};
+use super::Board;
 use crate::clock::{Moment, UnixSeconds};
 use crate::jose::Kid;
 use crate::keys::alarm::Alarm;
 use crate::keys::memory::{Known, TokenName};
 use crate::keys::rules::Rules;
 use crate::keys::schedule::{Created, State};
+use crate::keys::verifiers::seen_since;
 use crate::keys::{KeyRing, Part, PublishedKey};
 
 /// See the module.

@@ -42,7 +42,7 @@ pub(super) fn keys(
         instant: *instant,
         created: created.map(Created::at),
         seen: *instant,
-        appeared: false,
+        absent: None,
         revoked: false,
         gone: false,
     });

@@ -132,7 +132,7 @@ fn member(number: usize, instant: u64, created: Option<u64>) -> Member {
         instant: UnixSeconds::new(instant),
         created: created.map(|at| Created::at(UnixSeconds::new(at))),
         seen: UnixSeconds::EVER,
-        appeared: false,
+        absent: None,
         revoked: false,
         gone: false,
     }
