@@ -53,6 +53,20 @@ fn a_new_key_is_published_in_a_quiet_moment_and_from_then_on_also_under_load() {
 }
 
 #[test]
+fn a_hangup_shows_a_new_key_although_nobody_knows_the_module_and_somebody_mints() {
+    let faulty = FaultyHsm::new();
+    let service = running(&faulty);
+
+    make(&faulty, "02");
+    service.signal("HUP");
+    until("two keys, while somebody mints", SOON, || {
+        service.mint(MINT);
+        (service.jwks().kids().len() == 2).then_some(())
+    });
+    assert!(faulty.applied("C_FindObjects") > 0, "nothing was hidden");
+}
+
+#[test]
 fn a_pin_file_that_is_ahead_of_its_token_costs_no_login_that_stands() {
     let faulty = FaultyHsm::new();
     let service = running(&faulty);

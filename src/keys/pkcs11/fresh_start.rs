@@ -4,10 +4,12 @@
 //! and is known by its name; of others it is learned when a key comes.
 //!
 //! ```text
-//! unknown        in a quiet moment: asked for, or when it is time
+//! unknown        when somebody asks; when it is time, in a quiet moment
 //! at once        never
-//! after a start  asked for, or when it is time, also while mints wait: a key that others sign with must be published here
+//! after a start  when somebody asks; when it is time: a key that others sign with must be published here
 //! ```
+//!
+//! Mints wait for it.
 //!
 //! Knows no module and no board: is told what was read, and says what is due.
 
@@ -94,15 +96,15 @@ impl FreshStarts {
     }
 
     pub(super) fn is_due(&self, idle: bool) -> bool {
-        due(self.shows, self.asked || self.next.passed(), idle)
+        due(self.shows, self.asked, self.next.passed(), idle)
     }
 }
 
-const fn due(shows: Shows, wanted: bool, idle: bool) -> bool {
+const fn due(shows: Shows, asked: bool, time: bool, idle: bool) -> bool {
     match shows {
-        Shows::Unknown => wanted && idle,
+        Shows::Unknown => asked || (time && idle),
         Shows::AtOnce => false,
-        Shows::AfterAStart => wanted,
+        Shows::AfterAStart => asked || time,
     }
 }
 
@@ -148,16 +150,18 @@ mod tests {
     #[test]
     fn what_is_due_is_as_documented() {
         use Shows::{AfterAStart, AtOnce, Unknown};
-        for (shows, wanted, idle, want) in [
-            (Unknown, true, true, true),
-            (Unknown, true, false, false),
-            (Unknown, false, true, false),
-            (AtOnce, true, true, false),
-            (AfterAStart, true, true, true),
-            (AfterAStart, true, false, true),
-            (AfterAStart, false, true, false),
+        for (shows, asked, time, idle, want) in [
+            (Unknown, true, false, false, true),
+            (Unknown, false, true, true, true),
+            (Unknown, false, true, false, false),
+            (Unknown, false, false, true, false),
+            (AtOnce, true, true, true, false),
+            (AfterAStart, true, false, false, true),
+            (AfterAStart, false, true, false, true),
+            (AfterAStart, false, false, true, false),
         ] {
-            assert_eq!(due(shows, wanted, idle), want, "{shows:?} {wanted} {idle}");
+            let row = format!("{shows:?} {asked} {time} {idle}");
+            assert_eq!(due(shows, asked, time, idle), want, "{row}");
         }
     }
 
