@@ -1,5 +1,5 @@
 //! Modules that read their objects once: a new key shows after another C_Initialize alone, and the service sees to that
-//! without a lost mint.
+//! without a lost mint. Other modules are left alone.
 
 use std::time::Duration;
 
@@ -64,6 +64,27 @@ fn a_hangup_shows_a_new_key_although_nobody_knows_the_module_and_somebody_mints(
         (service.jwks().kids().len() == 2).then_some(())
     });
     assert!(faulty.applied("C_FindObjects") > 0, "nothing was hidden");
+}
+
+#[test]
+fn a_module_that_shows_keys_at_once_is_left_alone_from_then_on() {
+    let faulty = FaultyHsm::new();
+    let service = hurried(faulty.launch()).start();
+    service.wait_ready();
+    make(&faulty, "02");
+    until("two keys, while somebody mints", SOON, || {
+        service.mint(MINT);
+        (service.jwks().kids().len() == 2).then_some(())
+    });
+
+    let starts = faulty.calls("C_Initialize");
+    service.signal("HUP");
+    // Twice as long as a quiet moment lasts, and many times what it takes until a start is due.
+    let looks = faulty.calls("C_OpenSession") + 12;
+    until("twelve looks more", SOON, || {
+        (faulty.calls("C_OpenSession") >= looks).then_some(())
+    });
+    assert_eq!(faulty.calls("C_Initialize"), starts);
 }
 
 #[test]
