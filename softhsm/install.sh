@@ -37,11 +37,13 @@ for_verifying() {
 }
 
 # pkcs11-tool makes keys as other people make them, p11-kit puts the token into another process, libfaketime sets the clock of
-# one process, protoc is for the build of the runtime's own verifier, and chromium looks at the status page.
+# one process, jq reads JSON in the guide to rotation, protoc is for the build of the runtime's own verifier, and chromium looks
+# at the status page.
 for_testing() {
     command -v pkcs11-tool >/dev/null || missing+=(opensc)
     command -v p11-kit >/dev/null || missing+=(p11-kit p11-kit-modules)
     dpkg-query -W -f '${Status}' libfaketime 2>/dev/null | grep -q 'ok installed' || missing+=(libfaketime)
+    command -v jq >/dev/null || missing+=(jq)
     [ -n "${PROTOC:-}" ] || command -v protoc >/dev/null || missing+=(protobuf-compiler)
     for_looking
 }

@@ -2,6 +2,7 @@
 //! the JWKS, and each is told.
 
 use std::fs;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
@@ -320,4 +321,48 @@ fn a_look_that_hangs_disturbs_no_mint_until_it_is_too_old() {
     faulty.no_rules();
     service.wait_ready();
     service.mint(MINT);
+}
+
+/// A fetch of the JWKS from an address of its own.
+fn fetch_from(address: &str, service: &Service) {
+    let fetched = Command::new("curl")
+        .args(["--silent", "--fail", "--interface", address])
+        .arg(service.jwks_url())
+        .output()
+        .unwrap();
+    assert!(fetched.status.success(), "{fetched:?}");
+}
+
+#[test]
+fn an_activation_waits_for_a_verifier_that_was_seen_and_lacks_the_key() {
+    let hsm = SoftHsm::new();
+    hsm.make(&KeyPair::EC);
+    let service = quick(hsm.launch())
+        .set("MACP_AUTH_ROTATION_UNSAFE", "1")
+        .set("MACP_AUTH_KEY_LEAD_SECONDS", "20")
+        .set("MACP_AUTH_VERIFIER_TTL_SECONDS", "60")
+        .set("MACP_AUTH_ACTIVATE_AFTER_CONVERGENCE", "1")
+        .start();
+    service.wait_ready();
+    let old = service.mint(MINT).kid();
+    fetch_from("127.0.0.7", &service);
+
+    hsm.make(&KeyPair {
+        label: "macp-jwt-20250101T000000Z",
+        id: "02",
+        ..KeyPair::RSA
+    });
+    published(&service, 2);
+    let lead = Instant::now() + Duration::from_secs(22);
+    until("the lead is over", 2 * SOON, || {
+        assert_eq!(
+            service.mint(MINT).kid(),
+            old,
+            "the verifier has not come again"
+        );
+        (Instant::now() > lead).then_some(())
+    });
+
+    fetch_from("127.0.0.7", &service);
+    signs_with_another(&service, &old);
 }

@@ -43,6 +43,7 @@ mod pkcs11;
 mod properties;
 mod revocation;
 mod rotation;
+mod rotation_guide;
 mod schedule_file;
 mod secrecy;
 mod soak;

@@ -121,7 +121,7 @@ impl Pair {
 pub fn both_are_well(service: &Service) -> Option<()> {
     let parts = service.get("/readyz").json()["parts"].clone();
     let parts = parts.as_array().unwrap();
-    let well = parts.len() == 7 && parts.iter().all(|part| part["ok"] == true);
+    let well = parts.len() == 9 && parts.iter().all(|part| part["ok"] == true);
     well.then_some(())
 }
 

@@ -5,6 +5,7 @@ pub mod dice;
 pub mod faults;
 pub mod fleet;
 pub mod gate;
+pub mod guide;
 pub mod http;
 pub mod hurry;
 pub mod jwt;

@@ -3,6 +3,9 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use jsonwebtoken9::{Algorithm, DecodingKey, Validation, crypto, decode};
+use serde_json::Value;
+
 use super::{Two, json, keys, listed, states, try_keys};
 use crate::harness::faults::FaultyHsm;
 use crate::harness::{Launch, SoftHsm};
@@ -55,11 +58,27 @@ fn a_record_says_what_the_token_says_and_is_checked_without_it() {
         }
 
         let text = std::fs::read_to_string(&file).unwrap();
+        assert_a_jws_that_is_no_token(&json(&text), algorithm);
         std::fs::write(&file, text.replacen("it-token", "my-token", 1)).unwrap();
         let refused = try_keys(Launch::new(), &["verify-record", &file_name]);
         assert_eq!((refused.code, refused.stdout.as_str()), (Some(1), ""));
         assert!(refused.stderr.contains("does not hold"), "{refused:?}");
     }
+}
+
+/// To a library that knows nothing of records.
+fn assert_a_jws_that_is_no_token(document: &Value, algorithm: &str) {
+    let algorithm: Algorithm = algorithm.parse().unwrap();
+    let jwk = serde_json::from_value(document["record"]["key"]["jwk"].clone()).unwrap();
+    let key = DecodingKey::from_jwk(&jwk).unwrap();
+    let [protected, payload, signature] =
+        ["protected", "payload", "signature"].map(|part| document[part].as_str().unwrap());
+    let message = format!("{protected}.{payload}");
+    assert!(crypto::verify(signature, message.as_bytes(), &key, algorithm).unwrap());
+
+    let compact = format!("{message}.{signature}");
+    let as_token = decode::<Value>(&compact, &key, &Validation::new(algorithm));
+    assert!(as_token.is_err(), "{as_token:?}");
 }
 
 #[test]
