@@ -31,6 +31,7 @@ mod doctor;
 mod faults_codes;
 mod faults_p11kit;
 mod faults_token;
+mod fresh_start;
 mod key_commands;
 mod layout;
 mod looks;

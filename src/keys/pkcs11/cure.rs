@@ -7,6 +7,7 @@
 //! Where tokens share a module, the last rung first tries without disturbing the siblings. A PIN that was refused is never
 //! tried again: only another PIN in the PIN file is.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::ckr::{Class, Failure};
@@ -31,7 +32,10 @@ impl Supervisor {
             let outcome = match action {
                 Action::FindKeys | Action::Proceed | Action::NewSession => self.find_keys(),
                 Action::LogIn => self.log_in_again().and_then(|()| self.find_keys()),
-                Action::Reinitialize | Action::StopLogins | Action::GiveUp => self.reinitialize(),
+                // Without a PIN to try there is nothing to do in the module.
+                Action::Reinitialize | Action::StopLogins | Action::GiveUp => {
+                    self.pin().and_then(|pin| self.reinitialize(pin.as_ref()))
+                }
             };
             match outcome {
                 Err(down) if action < Action::Reinitialize && !down.is_final() => {
@@ -46,13 +50,28 @@ impl Supervisor {
         }
     }
 
-    fn reinitialize(&mut self) -> Result<(), Down> {
-        // Without a PIN to try there is nothing to do in the module.
-        let pin = self.pin()?;
+    /// Starts a module over that is well, with the PIN that is known to log in: what stands in the file may not be the token's PIN
+    /// yet, and nothing is amiss that would be worth an attempt.
+    pub(super) fn start_over(&mut self) -> Result<(), Down> {
+        let started = {
+            let shared = Arc::clone(&self.charge.shared);
+            let _inside = shared.enter();
+            shared.set_state(State::Repairing);
+            let pin = self.last_pin.clone();
+            self.reinitialize(pin.as_ref())
+        };
+        match started {
+            // The token has another PIN by now, and the file may have it.
+            Err(Down::Token(TokenFault::PinRefused { .. })) => self.cure(Action::Reinitialize),
+            other => other,
+        }
+    }
+
+    fn reinitialize(&mut self, pin: Option<&Pin>) -> Result<(), Down> {
         self.drop_sessions()?;
         self.started_now();
         if self.charge.host.is_shared() {
-            let gently = self.come_up(pin.as_ref());
+            let gently = self.come_up(pin);
             let down = match gently {
                 Err(down) if self.is_worth_a_restart(&down) => down,
                 other => return other,
@@ -63,7 +82,7 @@ impl Supervisor {
         } else {
             self.restart_module(|| Down::Stuck)?;
         }
-        self.come_up(pin.as_ref())
+        self.come_up(pin)
     }
 
     /// From slot list to keys in one stay: a sibling that restarts the module in between would cost a login.
@@ -107,6 +126,9 @@ impl Supervisor {
                 module: charge.host.module().path().display().to_string(),
                 failure,
             })?;
+        if charge.host.module().reads_once() {
+            self.fresh_starts.is_one_that_reads_once();
+        }
         match Token::connect(
             charge.host.module(),
             &charge.token.token,
@@ -194,6 +216,7 @@ impl Supervisor {
             Err(Unread::NoToken) => return Err(Down::NoKey(String::new())),
         };
         let refused = self.tell(&reports);
+        self.fresh_starts.read_anew(ids(&reports));
         self.proved = proved(&reports);
         if self.proved.is_empty() {
             let explained = self.explain(&reports);
@@ -227,6 +250,12 @@ impl Supervisor {
         let failed = match looked {
             Ok(reports) if reports.iter().any(|report| report.outcome.is_ok()) => {
                 let refused = self.tell(&reports);
+                if self.charge.board.schedule().is_some() {
+                    // A new schedule names other keys, which may have been there before.
+                    self.fresh_starts.read_anew(ids(&reports));
+                } else {
+                    self.fresh_starts.looked(ids(&reports));
+                }
                 self.proved = proved(&reports);
                 self.publish(&reports, refused);
                 if let Some(live) = self.live()
@@ -350,6 +379,10 @@ impl Supervisor {
 enum Unread {
     Token(TokenFault),
     NoToken,
+}
+
+fn ids(reports: &[KeyReport]) -> BTreeSet<Vec<u8>> {
+    reports.iter().map(|report| report.id.clone()).collect()
 }
 
 fn proved(reports: &[KeyReport]) -> Vec<Proved> {

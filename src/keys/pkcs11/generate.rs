@@ -115,6 +115,14 @@ fn in_any_form(
                 tracing::debug!(%failure, ?form, "the token refuses this form of a key");
                 last = failure;
             }
+            // openCryptoki's software token has no elliptic curves.
+            Err(failure) if failure.class() == Class::Mechanism => {
+                return Err(TokenFault::NoSuchKeys {
+                    token: token.label().to_owned(),
+                    algorithm,
+                    failure,
+                });
+            }
             Err(failure) => return Err(token.fault(failure)),
         }
     }

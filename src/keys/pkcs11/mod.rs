@@ -15,6 +15,7 @@ pub mod destroy;
 pub mod discovery;
 pub mod evidence;
 pub mod ffi;
+mod fresh_start;
 pub mod generate;
 mod host;
 mod inspect;

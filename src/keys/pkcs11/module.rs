@@ -11,6 +11,9 @@ use cryptoki::slot::Slot;
 use super::ckr::{Class, Failure};
 use super::ffi::{Functions, TokenInfo};
 
+/// How tpm2-pkcs11 names its maker.
+const TPM2_PKCS11: &str = "tpm2-software.github.io";
+
 /// A loaded module.
 #[derive(Debug)]
 pub struct Module {
@@ -149,6 +152,12 @@ impl Module {
             version: info.library_version().to_string(),
             cryptoki: info.cryptoki_version().to_string(),
         })
+    }
+
+    /// Known to read its objects at C_Initialize alone: what other programs make afterwards is not there before the next one.
+    pub fn reads_once(&self) -> bool {
+        self.library()
+            .is_ok_and(|library| library.manufacturer == TPM2_PKCS11)
     }
 
     /// A read-only session: enough to sign.

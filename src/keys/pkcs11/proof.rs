@@ -96,7 +96,7 @@ const RULES: [Rule; 9] = [
         found: |claims| claims.local,
         wanted: true,
         refused_from: KeyPolicy::Strict,
-        meaning: "it was made elsewhere and imported",
+        meaning: "it was imported, or the token does not say where it was made",
     },
     Rule {
         attribute: "CKA_DECRYPT",

@@ -5,6 +5,7 @@
 //! start -> cure(re-initialise) -> live -> trouble: the rung that recovery names, then the next
 //!                                  |  \-> 15 s without a signature: the canary
 //!                                  |  \-> every MACP_AUTH_KEY_POLL_SECONDS: a look for keys that came or went
+//!                                  |  \-> now and then instead: the module started over, for keys that it does not show (`fresh_start`)
 //!                                down -> again every 2 s (+-20 %), however long it lasts
 //! ```
 
@@ -16,6 +17,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::Shutdown;
 use super::discovery::Proved;
+use super::fresh_start::FreshStarts;
 use super::host::Host;
 use super::pin_guard::PinGuard;
 use super::recovery::Action;
@@ -81,8 +83,7 @@ pub(super) struct Supervisor {
     pub(super) proved: Vec<Proved>,
     /// When the token is looked at next.
     next_look: Deadline,
-    /// When its module may be started over, for modules that show new keys only then.
-    next_fresh_start: Deadline,
+    pub(super) fresh_starts: FreshStarts,
     pub(super) down: Option<Down>,
     pub(super) announced: bool,
 }
@@ -93,7 +94,7 @@ enum Next {
     Cure(Action),
     Canary,
     Look,
-    /// The module is well, and nobody asks for a signature: a moment to start it over.
+    /// The module is well, but may not show new keys before it is started over.
     FreshStart,
     Down(Down),
     Stop,
@@ -101,7 +102,7 @@ enum Next {
 
 impl Supervisor {
     pub(super) fn new(charge: Charge, events: Receiver<Event>) -> Self {
-        let fresh_start_every = Duration::from_secs(charge.board.rules().sign_stale_after() / 2);
+        let fresh_starts = FreshStarts::new(charge.board.rules());
         Self {
             charge,
             events,
@@ -115,7 +116,7 @@ impl Supervisor {
             unpaired: BTreeSet::new(),
             proved: Vec::new(),
             next_look: Deadline::after(Duration::ZERO),
-            next_fresh_start: Deadline::after(fresh_start_every),
+            fresh_starts,
             down: None,
             announced: false,
         }
@@ -137,10 +138,7 @@ impl Supervisor {
                     let looked = self.look();
                     self.cured_if_silent(looked)
                 }
-                Next::FreshStart => {
-                    self.charge.shared.set_state(State::Repairing);
-                    self.cure(Action::Reinitialize)
-                }
+                Next::FreshStart => self.start_afresh(),
                 Next::Down(down) => Err(down),
             };
             self.announce(&outcome);
@@ -190,8 +188,7 @@ impl Supervisor {
                     return self.next_look();
                 }
                 Ok(Event::Look) if live => {
-                    // Whoever asks for a look may know of a key that the module does not show yet.
-                    self.next_fresh_start = Deadline::after(Duration::ZERO);
+                    self.fresh_starts.ask();
                     return self.next_look();
                 }
                 Ok(Event::Look) => return self.next_try(),
@@ -223,10 +220,9 @@ impl Supervisor {
         }
     }
 
-    /// A look, or more where the time has come and nobody is disturbed.
+    /// A look, or more where it is due.
     fn next_look(&self) -> Next {
-        let shared = &self.charge.shared;
-        if self.next_fresh_start.passed() && !self.charge.host.is_shared() && shared.is_idle() {
+        if self.is_fresh_start_due() && !self.started_just_now() {
             Next::FreshStart
         } else {
             Next::Look
@@ -239,10 +235,29 @@ impl Supervisor {
         self.next_look = Deadline::after(about(poll, 10));
     }
 
+    /// Not where another token would lose its login by it.
+    fn is_fresh_start_due(&self) -> bool {
+        !self.charge.host.is_shared() && self.fresh_starts.is_due(self.charge.shared.is_idle())
+    }
+
+    /// Starts the module over, mints wait. A look before that may show that there is no need to.
+    fn start_afresh(&mut self) -> Result<(), Down> {
+        let looked = self.look();
+        let looked = self.cured_if_silent(looked);
+        if looked.is_err() || !self.is_fresh_start_due() {
+            return looked;
+        }
+        let before = self.fresh_starts.seen();
+        let started = self.start_over();
+        if started.is_ok() {
+            self.fresh_starts.started_since(&before);
+        }
+        started
+    }
+
     /// Notes that the module has just been started.
     pub(super) fn started_now(&mut self) {
-        let every = Duration::from_secs(self.charge.board.rules().sign_stale_after() / 2);
-        self.next_fresh_start = Deadline::after(every);
+        self.fresh_starts.started();
         self.last_start = Some(Stopwatch::start());
     }
 

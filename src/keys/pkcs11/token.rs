@@ -16,6 +16,7 @@ use super::module::Module;
 use super::pin_guard::PinGuard;
 use crate::clock::UnixSeconds;
 use crate::config::{Pin, TokenSelector};
+use crate::jose::Algorithm;
 use crate::keys::board::TokenIdentity;
 
 /// A token that is there, with the user logged in where a PIN is configured and needed.
@@ -96,6 +97,14 @@ pub enum TokenFault {
     Login { token: String, failure: Failure },
     #[error("the token {token} does not answer as it should ({failure})")]
     Call { token: String, failure: Failure },
+    #[error(
+        "the token {token} does not make keys for {algorithm} ({failure}). Take another algorithm with --alg, or a token that has this one"
+    )]
+    NoSuchKeys {
+        token: String,
+        algorithm: Algorithm,
+        failure: Failure,
+    },
     #[error("the token {token} gave a signature that does not verify under the published key")]
     WrongSignature { token: String },
 }
@@ -298,6 +307,7 @@ impl TokenFault {
             | Self::PinAtRisk { .. }
             | Self::PinRemembered { .. }
             | Self::Memory { .. }
+            | Self::NoSuchKeys { .. }
             | Self::WrongSignature { .. } => None,
         }
     }

@@ -220,7 +220,42 @@ pub(crate) unsafe extern "C" fn C_FindObjects(
         // SAFETY: the module has just written the count there.
         unsafe { *count = 0 };
     }
+    if given == Some(CKR_OK) && entered.freeze && !count.is_null() && !objects.is_null() {
+        // SAFETY: the module has just written so many handles and their count there.
+        unsafe { keep_the_frozen(&entered, session, objects, count) };
+    }
     entered.answer(given)
+}
+
+/// Leaves of the objects that were found those that the slot held when it was frozen.
+///
+/// # Safety
+/// `count` is valid, and `objects` has `*count` handles.
+unsafe fn keep_the_frozen(
+    entered: &Entered,
+    session: CK_SESSION_HANDLE,
+    objects: *mut CK_OBJECT_HANDLE,
+    count: *mut CK_ULONG,
+) {
+    let sessions = &Wrapper::own().sessions;
+    let Some(opened) = sessions.find(session) else {
+        return;
+    };
+    let frozen = sessions.frozen(opened.slot, || entered.target.objects(opened.slot));
+    // SAFETY: as the caller of this function promises.
+    let length = usize::try_from(unsafe { *count }).unwrap_or(0);
+    // SAFETY: as the caller of this function promises.
+    let found = unsafe { slice::from_raw_parts_mut(objects, length) };
+    let mut kept = found.to_vec();
+    kept.retain(|object| frozen.contains(object));
+    if kept.len() < length {
+        entered.fault();
+    }
+    for (place, object) in found.iter_mut().zip(&kept) {
+        *place = *object;
+    }
+    // SAFETY: as the caller of this function promises.
+    unsafe { *count = kept.len() as CK_ULONG };
 }
 
 pub(crate) unsafe extern "C" fn C_SignInit(

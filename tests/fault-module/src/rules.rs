@@ -47,6 +47,7 @@ pub struct Plan {
     pub flip: bool,
     pub other_key: bool,
     pub hide: Option<Reach>,
+    pub freeze: bool,
     /// The most sessions that a token may have.
     pub limit: Option<u64>,
 }
@@ -86,6 +87,7 @@ enum Action {
     Flip,
     OtherKey,
     Hide,
+    Freeze,
     Renumber(CK_SLOT_ID),
     Limit(u64),
     Logout,
@@ -162,6 +164,7 @@ impl RuleSet {
                 Action::Flip => plan.flip = true,
                 Action::OtherKey => plan.other_key = true,
                 Action::Hide => plan.hide = Some(rule.reach.clone()),
+                Action::Freeze => plan.freeze = true,
                 Action::Limit(most) => plan.limit = Some(*most),
                 Action::Logout => plan.log_out = Some(rule.reach.clone()),
                 Action::CloseSessions => plan.close_sessions = Some(rule.reach.clone()),

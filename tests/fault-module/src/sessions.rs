@@ -1,12 +1,13 @@
 //! The sessions that the caller has open, each with its slot and the label of its token.
 //!
 //! Slot numbers here are those of the wrapped module. The table is for rules that limit sessions, ask for a token's
-//! label, or act behind the caller's back; a session that is not in it is forwarded all the same.
+//! label, or act behind the caller's back; a session that is not in it is forwarded all the same. Beside them: what each
+//! slot held when a rule first froze it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use cryptoki_sys::{CK_SESSION_HANDLE, CK_SLOT_ID};
+use cryptoki_sys::{CK_OBJECT_HANDLE, CK_SESSION_HANDLE, CK_SLOT_ID};
 
 use crate::rules::Reach;
 
@@ -20,6 +21,7 @@ struct Table {
     open: BTreeMap<CK_SESSION_HANDLE, Opened>,
     /// Slots on which a session is being opened now: they count too, or two threads could pass a limit together.
     opening: Vec<CK_SLOT_ID>,
+    frozen: BTreeMap<CK_SLOT_ID, BTreeSet<CK_OBJECT_HANDLE>>,
 }
 
 /// Where a session is open.
@@ -78,9 +80,24 @@ impl Sessions {
         self.table().open.retain(|_, opened| opened.slot != slot);
     }
 
+    /// The objects of a slot as they were at the first question since the module was initialised.
+    pub fn frozen(
+        &self,
+        slot: CK_SLOT_ID,
+        present: impl FnOnce() -> BTreeSet<CK_OBJECT_HANDLE>,
+    ) -> BTreeSet<CK_OBJECT_HANDLE> {
+        if let Some(known) = self.table().frozen.get(&slot) {
+            return known.clone();
+        }
+        let present = present();
+        self.table().frozen.entry(slot).or_insert(present).clone()
+    }
+
     /// The module was initialised or finalised.
     pub fn clear(&self) {
-        self.table().open.clear();
+        let mut table = self.table();
+        table.open.clear();
+        table.frozen.clear();
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {

@@ -1,5 +1,6 @@
 //! The module that is wrapped: loaded once, at the first C_Initialize that finds it, and never unloaded.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::ptr;
 
@@ -53,12 +54,25 @@ impl Target {
         })
     }
 
-    /// The private keys of a slot that have the type of `key` and are not `key`: searched in a session of their own,
-    /// because the caller's may have a search or a signature going.
+    /// The private keys of a slot that have the type of `key` and are not `key`.
     pub fn keys_like(self, slot: CK_SLOT_ID, key: CK_OBJECT_HANDLE) -> Vec<CK_OBJECT_HANDLE> {
-        let (Some(open), Some(close)) = (self.0.C_OpenSession, self.0.C_CloseSession) else {
-            return Vec::new();
-        };
+        let others = self.in_a_session(slot, |session| self.search_like(session, key));
+        others.unwrap_or_default()
+    }
+
+    /// All objects of a slot that the login shows.
+    pub fn objects(self, slot: CK_SLOT_ID) -> BTreeSet<CK_OBJECT_HANDLE> {
+        let all = self.in_a_session(slot, |session| self.search(session, &mut []));
+        all.unwrap_or_default().into_iter().collect()
+    }
+
+    /// In a session of its own, because the caller's may have a search or a signature going.
+    fn in_a_session<T>(
+        self,
+        slot: CK_SLOT_ID,
+        act: impl FnOnce(CK_SESSION_HANDLE) -> Option<T>,
+    ) -> Option<T> {
+        let (open, close) = (self.0.C_OpenSession?, self.0.C_CloseSession?);
         let mut session = 0;
         // SAFETY: `session` outlives the call; no callback is given.
         let answer = unsafe {
@@ -71,12 +85,12 @@ impl Target {
             )
         };
         if answer != CKR_OK {
-            return Vec::new();
+            return None;
         }
-        let keys = self.search_like(session, key).unwrap_or_default();
+        let outcome = act(session);
         // SAFETY: the session was opened above, and nobody else knows it.
         unsafe { close(session) };
-        keys
+        outcome
     }
 
     fn search_like(
@@ -96,8 +110,19 @@ impl Target {
         if answer != CKR_OK {
             return None;
         }
-        // SAFETY: both attributes point to values that outlive the call, and say their lengths.
-        let answer = unsafe { self.0.C_FindObjectsInit?(session, wanted.as_mut_ptr(), 2) };
+        let mut found = self.search(session, &mut wanted)?;
+        found.retain(|&other| other != key);
+        Some(found)
+    }
+
+    fn search(
+        self,
+        session: CK_SESSION_HANDLE,
+        wanted: &mut [CK_ATTRIBUTE],
+    ) -> Option<Vec<CK_OBJECT_HANDLE>> {
+        let many = wanted.len() as CK_ULONG;
+        // SAFETY: there are so many attributes, and each points to a value that outlives the call.
+        let answer = unsafe { self.0.C_FindObjectsInit?(session, wanted.as_mut_ptr(), many) };
         if answer != CKR_OK {
             return None;
         }
@@ -110,8 +135,7 @@ impl Target {
             return None;
         }
         let count = usize::try_from(count).ok()?;
-        let others = found.iter().take(count).filter(|&&other| other != key);
-        Some(others.copied().collect())
+        Some(found.iter().take(count).copied().collect())
     }
 }
 

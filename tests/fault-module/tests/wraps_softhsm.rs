@@ -189,6 +189,29 @@ fn hidden_objects_and_slots_come_back_with_the_end_of_the_rule() {
 }
 
 #[test]
+fn a_frozen_token_shows_new_objects_after_the_next_initialisation_alone() {
+    scenario(
+        "a_frozen_token_shows_new_objects_after_the_next_initialisation_alone",
+        |rig| {
+            let (hsm, _, session) = rig.session();
+            pair(&session);
+            rig.say("C_FindObjects freeze\n");
+            assert_eq!(session.find_objects(&[]).unwrap().len(), 2);
+
+            pair(&session);
+            assert_eq!(session.find_objects(&[]).unwrap().len(), 2);
+            assert!(rig.faults("C_FindObjects") > 0);
+
+            drop(session);
+            hsm.clone().finalize().unwrap();
+            hsm.initialize(rig::threads()).unwrap();
+            let session = logged_in(&hsm, find(&hsm, "main"));
+            assert_eq!(session.find_objects(&[]).unwrap().len(), 4);
+        },
+    );
+}
+
+#[test]
 fn renumbered_slots_work_by_their_new_numbers_only() {
     scenario("renumbered_slots_work_by_their_new_numbers_only", |rig| {
         let (hsm, old, session) = rig.session();

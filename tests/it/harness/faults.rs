@@ -101,15 +101,27 @@ impl FaultyHsm {
     pub fn change_pin_on_the_token(&self) {
         let mut pin = self.pin.lock().unwrap();
         // Never one that was refused before: the service remembers.
-        let changes = self.pins.fetch_add(1, Ordering::Relaxed);
-        let new = format!("{NEW_PINS}{changes}");
+        let new = self.next_pin();
+        self.pins.fetch_add(1, Ordering::Relaxed);
         self.tool(&["--login", "--pin", &pin, "--change-pin", "--new-pin", &new]);
         *pin = new;
     }
 
     /// The PIN that the token accepts, into the PIN file.
     pub fn write_the_right_pin(&self) {
-        let pin = self.pin.lock().unwrap();
+        self.write_pin(&self.pin.lock().unwrap());
+    }
+
+    /// The PIN that the token will be given next, into the PIN file.
+    pub fn write_the_next_pin(&self) {
+        self.write_pin(&self.next_pin());
+    }
+
+    fn next_pin(&self) -> String {
+        format!("{NEW_PINS}{}", self.pins.load(Ordering::Relaxed))
+    }
+
+    fn write_pin(&self, pin: &str) {
         // Never half of it: the service may read at any moment.
         let (new, file) = (self.hsm.path("pin.new"), self.hsm.pin_file());
         fs::write(&new, format!("{pin}\n")).unwrap();

@@ -322,6 +322,19 @@ fn an_hsm_that_is_full_is_asked_once() {
 }
 
 #[test]
+fn an_hsm_without_this_kind_of_key_is_said_to_be_one() {
+    let faulty = FaultyHsm::without_key();
+    faulty.rules("C_GenerateKeyPair fail CKR_MECHANISM_INVALID");
+    let refused = try_keys(faulty.launch(), &["generate", "--alg", "ES256"]);
+
+    assert_eq!(refused.code, Some(1));
+    let said = &refused.stderr;
+    assert!(said.contains("does not make keys for ES256"), "{said}");
+    assert!(said.contains("--alg"), "{said}");
+    assert_eq!(faulty.calls("C_GenerateKeyPair"), 1);
+}
+
+#[test]
 fn the_lines_for_the_schedule_file_are_printed_and_are_what_it_takes() {
     let hsm = SoftHsm::with_key("ES256");
     let file = hsm.path("schedule.toml");

@@ -2,8 +2,8 @@
 //!
 //!   line      = [functions] action {qualifier} ["token" label to the end of the line]
 //!   functions = "*" | name{","name}             may be left out for logout and close-sessions: "*"
-//!   action    = "fail" code{","code} | "hang" | "delay" ms | "flip" | "other-key" | "hide" | "renumber" n
-//!             | "limit" n | "logout" | "close-sessions"
+//!   action    = "fail" code{","code} | "hang" | "delay" ms | "flip" | "other-key" | "hide" | "freeze"
+//!             | "renumber" n | "limit" n | "logout" | "close-sessions"
 //!   qualifier = "after" n | "times" n | "chance" p | "seed" n
 //!
 //! A word that begins with `#` begins a comment.
@@ -74,6 +74,7 @@ fn action(words: &mut Words<'_>) -> Result<Action, String> {
         "flip" => Action::Flip,
         "other-key" => Action::OtherKey,
         "hide" => Action::Hide,
+        "freeze" => Action::Freeze,
         "renumber" => Action::Renumber(number(name, words)?),
         "limit" => Action::Limit(number(name, words)?),
         "logout" => Action::Logout,
@@ -94,6 +95,7 @@ fn suited(functions: Functions, action: &Action) -> Result<Functions, String> {
         Action::Flip => ("flip", &[F::C_Sign, F::C_SignFinal]),
         Action::OtherKey => ("other-key", &[F::C_Sign, F::C_SignInit]),
         Action::Hide => ("hide", &[F::C_FindObjects, F::C_GetSlotList]),
+        Action::Freeze => ("freeze", &[F::C_FindObjects]),
         Action::Renumber(_) => ("renumber", &[F::C_GetSlotList]),
         Action::Limit(_) => ("limit", &[F::C_OpenSession]),
         Action::Fail(_)

@@ -82,6 +82,7 @@ fn a_line_that_cannot_be_read_is_complained_about_and_the_others_count() {
         ("C_Login flip", "flip is for C_Sign and C_SignFinal"),
         ("* flip", "flip is for C_Sign and C_SignFinal"),
         ("C_Sign hide", "hide is for C_FindObjects and C_GetSlotList"),
+        ("C_GetSlotList freeze", "freeze is for C_FindObjects"),
         ("C_Sign limit 1", "limit is for C_OpenSession"),
         (
             "C_OpenSession limit 1 times 2",
@@ -104,7 +105,7 @@ fn a_line_that_cannot_be_read_is_complained_about_and_the_others_count() {
 type Row = (&'static str, Function, fn(&mut Plan));
 
 /// A rule, a call, and what the plan for it then holds.
-const PLANS: [Row; 15] = {
+const PLANS: [Row; 16] = {
     use Function as F;
     [
         ("C_Sign delay 2", F::C_Sign, |p| {
@@ -118,6 +119,9 @@ const PLANS: [Row; 15] = {
         ("C_Sign other-key", F::C_Sign, |_| {}),
         ("C_FindObjects hide", F::C_FindObjects, |p| {
             p.hide = Some(Reach::All)
+        }),
+        ("C_FindObjects freeze", F::C_FindObjects, |p| {
+            p.freeze = true
         }),
         ("C_GetSlotList hide token b c", F::C_GetSlotList, |p| {
             p.hide = token("b c")
@@ -265,7 +269,7 @@ proptest! {
 }
 
 fn word() -> impl Strategy<Value = String> {
-    let known = "C_Sign C_SignInit,C_Sign * fail CKR_DEVICE_ERROR,0x5 hang delay flip other-key hide renumber limit \
+    let known = "C_Sign C_SignInit,C_Sign * fail CKR_DEVICE_ERROR,0x5 hang delay flip other-key hide freeze renumber limit \
                  logout close-sessions after times chance seed token main 0 1 0.5 18446744073709551615 # ,";
     prop_oneof![
         6 => proptest::sample::select(known.split(' ').map(str::to_owned).collect::<Vec<_>>()),
