@@ -67,6 +67,22 @@ fn a_hangup_shows_a_new_key_although_nobody_knows_the_module_and_somebody_mints(
 }
 
 #[test]
+fn a_login_that_fails_once_with_no_word_on_the_pin_is_tried_again_before_a_mint_is_refused() {
+    let faulty = FaultyHsm::new();
+    let service = hurried(faulty.launch()).start();
+    service.wait_ready();
+
+    faulty.rules("C_Login fail CKR_GENERAL_ERROR times 1");
+    service.signal("HUP");
+    until("the login failed, and another did not", SOON, || {
+        service.mint(MINT);
+        (faulty.calls("C_Login") >= 3).then_some(())
+    });
+    service.mint(MINT);
+    assert_eq!(faulty.applied("C_Login"), 1);
+}
+
+#[test]
 fn a_module_that_shows_keys_at_once_is_left_alone_from_then_on() {
     let faulty = FaultyHsm::new();
     let service = hurried(faulty.launch()).start();

@@ -63,6 +63,8 @@ impl Supervisor {
         match started {
             // The token has another PIN by now, and the file may have it.
             Err(Down::Token(TokenFault::PinRefused { .. })) => self.cure(Action::Reinitialize),
+            // SoftHSM2 fails a login while another process logs in. Mints still wait.
+            Err(down) if !down.is_final() => self.cure(Action::Reinitialize),
             other => other,
         }
     }
