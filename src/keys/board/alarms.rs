@@ -66,6 +66,11 @@ impl Board {
         let mut alarms: Vec<Alarm> = self.timing(now).collect();
         alarms.extend(state.of_tokens());
         alarms.extend(state.of_lists(&ring));
+        let mut tokens = self.config.tokens.iter();
+        let all_read = tokens.all(|token| state.last_look(token).is_some());
+        if all_read && state.memory.keys().next().is_some() {
+            alarms.extend(state.of_unknown_revoked());
+        }
         alarms.extend(of_successor(&ring, now.wall));
         alarms.extend(self.of_convergence(&ring, now.wall));
         alarms.sort();
@@ -150,18 +155,23 @@ impl State {
         looks.chain(keys).chain(unsaved)
     }
 
+    /// Kids that are revoked and were never seen, perhaps misspelt.
+    fn of_unknown_revoked(&self) -> impl Iterator<Item = Alarm> {
+        let lists = &self.lists;
+        let known = |kid: &_| {
+            self.memory.key(kid).is_some() || lists.extra.iter().any(|key| key.kid() == kid)
+        };
+        let unknown = lists.revoked.iter().filter(move |kid| !known(kid));
+        unknown.map(|kid| {
+            Alarm::new(AlarmKind::UnknownRevoked, format!("{kid} is revoked and was never seen here. Check the spelling against `keys list`"))
+        })
+    }
+
     fn of_lists(&self, ring: &KeyRing) -> impl Iterator<Item = Alarm> {
         let lists = &self.lists;
         let troubles = lists
             .troubles()
             .map(|line| Alarm::new(AlarmKind::List, line));
-        let known = |kid: &_| {
-            self.memory.key(kid).is_some() || lists.extra.iter().any(|key| key.kid() == kid)
-        };
-        let unknown = lists.revoked.iter().filter(move |kid| !known(kid));
-        let unknown = unknown.map(|kid| {
-            Alarm::new(AlarmKind::UnknownRevoked, format!("{kid} is revoked and was never seen here. Check the spelling against `keys list`"))
-        });
         let conflicts = lists.extra.iter().filter(|extra| {
             let ours = self.memory.key(extra.kid());
             ours.is_some_and(|ours| ours.key.jwk() != extra.jwk())
@@ -176,7 +186,7 @@ impl State {
         let stone = stone.map(|stone| {
             Alarm::new(AlarmKind::Tombstone, format!("every key is revoked: the JWKS holds only {}, whose private half nobody has, so that verifiers drop the revoked ones. Make a key with `keys generate`", stone.kid()))
         });
-        troubles.chain(unknown).chain(conflicts).chain(stone)
+        troubles.chain(conflicts).chain(stone)
     }
 }
 
