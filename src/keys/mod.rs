@@ -231,6 +231,8 @@ impl Signer {
 
     /// Everything about the keys and the tokens that hold them.
     pub fn overview(&self, now: Moment) -> Overview {
+        // What is said here is what is published: not an order of the set of a fifth of a second ago.
+        self.board.tick(now);
         let mut overview = self.board.overview(now);
         if let Source::Token(signer) = &self.source {
             signer.complete(&mut overview);
