@@ -135,8 +135,5 @@ pub(super) fn pkcs11(source: &KeySource) -> Result<&Pkcs11Config, KeysError> {
 
 fn remembered(pkcs11: &Pkcs11Config, now: Moment) -> Result<Memory, KeysError> {
     let directory = state_directory(pkcs11)?;
-    Ok(directory.map_or_else(
-        || Memory::empty(now.wall),
-        |directory| saved::load(&directory, now.wall),
-    ))
+    Ok(saved::load(directory.as_ref(), now.wall))
 }

@@ -12,13 +12,12 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
-use super::{DONE, Outside, failed, preview};
+use super::{DONE, Outside, failed, opened, preview};
 use crate::clock::{Moment, UnixSeconds};
 use crate::config::{AdminAddress, Config, KeySource};
 use crate::jose::Algorithm;
 use crate::keys::lists::ListsError;
 use crate::keys::local::{LocalKey, LocalKeyError};
-use crate::keys::memory::Memory;
 use crate::keys::pkcs11::{Shutdown, StartError, TokenSigner, ffi};
 use crate::keys::{AlarmKind, Board, BoardConfig, Signer, saved};
 use crate::state_dir::{StateDir, StateDirError};
@@ -171,7 +170,7 @@ async fn run_admin(admin: Option<Server>, app: Arc<App>, told: oneshot::Receiver
 
 fn state_directory(source: &KeySource) -> Result<Option<StateDir>, StateDirError> {
     match source {
-        KeySource::Pkcs11(config) => config.state_dir.as_deref().map(StateDir::open).transpose(),
+        KeySource::Pkcs11(config) => opened::state_directory(config),
         KeySource::Ephemeral(_) | KeySource::Env(_) => Ok(None),
     }
 }
@@ -190,10 +189,7 @@ fn signer(
 ) -> Result<Signer, ServeError> {
     let now = Moment::now();
     let directory = config.directory.clone();
-    let memory = directory.as_ref().map_or_else(
-        || Memory::empty(now.wall),
-        |directory| saved::load(directory, now.wall),
-    );
+    let memory = saved::load(directory.as_ref(), now.wall);
     let board = Arc::new(Board::open(config, memory, now)?);
     let signer = match source {
         KeySource::Ephemeral(algorithm) => {
@@ -207,10 +203,8 @@ fn signer(
         }
     };
     board.tick(Moment::now());
-    let alarms = board.alarms().into_iter();
-    let conflict = alarms
-        .into_iter()
-        .find(|alarm| alarm.kind == AlarmKind::ExtraConflict);
+    let mut alarms = board.alarms().into_iter();
+    let conflict = alarms.find(|alarm| alarm.kind == AlarmKind::ExtraConflict);
     match conflict {
         Some(alarm) => Err(ServeError::ExtraConflict(alarm.detail)),
         None => signer.map_err(|cause| system("a thread", cause)),

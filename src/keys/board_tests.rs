@@ -1,6 +1,7 @@
 //! The board: what it publishes from looks, lists and time. What the times are is shown in schedule_tests.rs.
 
 use super::*;
+use crate::jose::Jwk;
 use crate::jose::PublicKey;
 use crate::keys::alarm::AlarmKind;
 use crate::keys::schedule::Created;
@@ -10,8 +11,7 @@ use std::path::Path;
 const T: u64 = 1_800_000_000;
 
 fn key() -> Arc<PublishedKey> {
-    let local = LocalKey::ephemeral(Algorithm::Es256).unwrap().published();
-    Arc::new(PublishedKey::new(Jwk::by_thumbprint(local.jwk().key().clone())).unwrap())
+    LocalKey::orphan().unwrap()
 }
 
 fn found(key: &Arc<PublishedKey>, instant: u64) -> Found {
@@ -76,7 +76,7 @@ fn an_instance_without_its_token_serves_what_it_remembers() {
         after(30),
     );
 
-    let memory = saved::load(&directory, after(60).wall);
+    let memory = saved::load(Some(&directory), after(60).wall);
     let again = Board::open(remembering, memory, after(60)).unwrap();
     assert_eq!(published(&again).len(), 2);
     assert!(again.jwks_readiness(after(60)).ready);

@@ -98,6 +98,17 @@ impl LocalKey {
         Self::proved(pair, Jwk::new(kid, public))
     }
 
+    /// The public half of a fresh P-256 key, under its thumbprint. Nobody has the private half any more.
+    ///
+    /// # Errors
+    /// [`LocalKeyError::Generation`] where the library fails.
+    pub fn orphan() -> Result<Arc<PublishedKey>, LocalKeyError> {
+        let key = Self::ephemeral(Algorithm::Es256)?;
+        let jwk = Jwk::by_thumbprint(key.published.jwk().key().clone());
+        let orphan = PublishedKey::new(jwk).map_err(|_| LocalKeyError::Mismatch)?;
+        Ok(Arc::new(orphan))
+    }
+
     /// The pinned private JWK; its `kid`, or `key-1` without one.
     ///
     /// # Errors

@@ -265,12 +265,21 @@ fn earlier(one: Option<Created>, other: Option<Created>) -> Option<Created> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jose::Jwk;
     use crate::keys::local::LocalKey;
 
+    const SHORT: Rules = Rules {
+        poll: 1,
+        jwks_max_age: 1,
+        verifier_ttl: 1,
+        skew: 0,
+        max_ttl: 1,
+        lead: 10,
+        retain: 200,
+        unsafe_timing: true,
+    };
+
     fn key() -> Arc<PublishedKey> {
-        let local = LocalKey::ephemeral(Algorithm::Es256).unwrap().published();
-        Arc::new(PublishedKey::new(Jwk::by_thumbprint(local.jwk().key().clone())).unwrap())
+        LocalKey::orphan().unwrap()
     }
 
     fn found(key: &Arc<PublishedKey>, instant: u64) -> Found {
@@ -327,17 +336,7 @@ mod tests {
         assert_eq!(memory.keys().count(), 2);
         assert!(memory.keys().all(|known| known.gone));
 
-        let rules = Rules {
-            poll: 1,
-            jwks_max_age: 1,
-            verifier_ttl: 1,
-            skew: 0,
-            max_ttl: 1,
-            lead: 10,
-            retain: 200,
-            unsafe_timing: true,
-        };
-        let table = Timetable::new(memory.members(None, &BTreeSet::new()), rules);
+        let table = Timetable::new(memory.members(None, &BTreeSet::new()), SHORT);
         memory.forget_expired(&table, at(299));
         assert_eq!(memory.keys().count(), 2);
         memory.forget_expired(&table, at(300));
@@ -413,16 +412,7 @@ mod tests {
 
     #[test]
     fn a_replica_without_memory_is_a_stranger_for_lead_and_retention() {
-        let rules = Rules {
-            poll: 1,
-            jwks_max_age: 1,
-            verifier_ttl: 1,
-            skew: 0,
-            max_ttl: 1,
-            lead: 10,
-            retain: 200,
-            unsafe_timing: false,
-        };
+        let rules = SHORT;
         let fresh = Memory::empty(at(1_000));
         assert!(fresh.is_stranger(&rules, at(1_209)));
         assert!(!fresh.is_stranger(&rules, at(1_210)));

@@ -14,6 +14,12 @@ use crate::harness::precondition::library;
 use crate::harness::{KeyPair, Launch, Service, SoftHsm, until};
 
 const MINT: &str = r#"{"sender":"agent://looks"}"#;
+/// A key that comes to a token which has one already; its instant has long come.
+const SECOND: KeyPair<'_> = KeyPair {
+    label: "macp-jwt-20250101T000000Z",
+    id: "02",
+    ..KeyPair::EC
+};
 /// Long enough for several looks on a machine with other things to do.
 const SOON: Duration = Duration::from_secs(30);
 const LEAD: u64 = 9;
@@ -78,11 +84,7 @@ fn a_new_key_is_published_at_the_next_look_and_signs_after_the_lead() {
     let service = running(&hsm);
     let old = service.mint(MINT).kid();
 
-    hsm.make(&KeyPair {
-        label: "macp-jwt-20250101T000000Z",
-        id: "02",
-        ..KeyPair::EC
-    });
+    hsm.make(&SECOND);
     published(&service, 2);
     assert_eq!(service.mint(MINT).kid(), old, "not before the lead");
     let new = signs_with_another(&service, &old);
@@ -119,11 +121,7 @@ fn a_retired_key_that_is_destroyed_early_stays_published_and_is_told() {
     hsm.make(&KeyPair::EC);
     let service = running(&hsm);
     let old = service.mint(MINT).kid();
-    hsm.make(&KeyPair {
-        label: "macp-jwt-20250101T000000Z",
-        id: "02",
-        ..KeyPair::EC
-    });
+    hsm.make(&SECOND);
     signs_with_another(&service, &old);
 
     hsm.delete("privkey", "01");
@@ -213,11 +211,7 @@ fn a_label_that_ends_in_no_instant_is_left_alone_and_told() {
 fn a_private_object_waits_for_its_public_half_before_it_is_told() {
     let hsm = SoftHsm::with_key("ES256");
     let service = running(&hsm);
-    hsm.make(&KeyPair {
-        label: "macp-jwt-20250101T000000Z",
-        id: "02",
-        ..KeyPair::EC
-    });
+    hsm.make(&SECOND);
     hsm.delete("pubkey", "02");
 
     told(&service, "key_refused", "no public key object");

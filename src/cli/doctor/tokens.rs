@@ -45,10 +45,8 @@ pub(super) fn check(
 
 /// Without a state directory, or with one that cannot be used, which has been told: nothing.
 fn remembered(config: &Pkcs11Config, now: UnixSeconds) -> Memory {
-    match state_directory(config) {
-        Ok(Some(directory)) => saved::load(&directory, now),
-        Ok(None) | Err(_) => Memory::empty(now),
-    }
+    let directory = state_directory(config).ok().flatten();
+    saved::load(directory.as_ref(), now)
 }
 
 fn guard(config: &Pkcs11Config, orders: Orders, reporter: &Reporter) -> Result<PinGuard, Enough> {

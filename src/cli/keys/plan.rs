@@ -238,7 +238,6 @@ impl Event {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jose::{Algorithm, Jwk};
     use crate::keys::local::LocalKey;
     use crate::keys::memory::{Found, Memory, TokenName};
     use crate::keys::schedule::Created;
@@ -249,9 +248,7 @@ mod tests {
     const NOW: u64 = 1_800_000_000;
 
     fn key() -> Arc<PublishedKey> {
-        let local = LocalKey::ephemeral(Algorithm::Es256).unwrap().published();
-        let jwk = Jwk::by_thumbprint(local.jwk().key().clone());
-        Arc::new(PublishedKey::new(jwk).unwrap())
+        LocalKey::orphan().unwrap()
     }
 
     /// An old key, one that signs since an hour, one that is about to.
