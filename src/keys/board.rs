@@ -28,7 +28,7 @@ use super::rules::Rules;
 use super::verifiers::Verifiers;
 use super::{KeyRing, PublishedKey, saved};
 use crate::clock::{Moment, UnixSeconds};
-use crate::jose::{Algorithm, Jwk, Kid};
+use crate::jose::{Algorithm, Kid};
 use crate::state_dir::StateDir;
 
 pub use overview::{
@@ -220,9 +220,7 @@ impl Board {
         } else {
             BTreeSet::new()
         };
-        let before = self.ring.load();
-        let ring = KeyRing::new(own, others, timetable, held, now);
-        if !before.is_like(&ring) {
+        if let Some(ring) = self.ring.load().next(own, others, timetable, held, now) {
             self.ring.store(Arc::new(ring));
         }
     }
@@ -242,9 +240,7 @@ impl Board {
 /// stale grace.
 fn tombstone(made: &mut Option<Arc<PublishedKey>>) -> Option<Arc<PublishedKey>> {
     if made.is_none() {
-        let key = LocalKey::ephemeral(Algorithm::Es256).ok()?;
-        let jwk = Jwk::by_thumbprint(key.published().jwk().key().clone());
-        *made = PublishedKey::new(jwk).ok().map(Arc::new);
+        *made = LocalKey::orphan().ok();
     }
     made.clone()
 }

@@ -92,29 +92,38 @@ impl KeyRing {
     /// Our `own` published keys of any order, then `others`, which never sign. The key that signs at `now` comes first, then
     /// the newest, then by kid.
     pub fn new(
-        mut own: Vec<Arc<PublishedKey>>,
+        own: Vec<Arc<PublishedKey>>,
         others: impl IntoIterator<Item = Arc<PublishedKey>>,
         timetable: Timetable,
         held: BTreeSet<Kid>,
         now: UnixSeconds,
     ) -> Self {
-        let order = timetable.order(now, 0, &held);
-        let signing = order
-            .iter()
-            .map(|turn| turn.kid)
-            .find(|kid| own.iter().any(|key| key.kid() == *kid));
-        own.sort_by_cached_key(|key| {
-            let instant = timetable.of(key.kid()).map(|of| of.instant);
-            (
-                Some(key.kid()) != signing,
-                std::cmp::Reverse(instant),
-                key.kid().clone(),
-            )
-        });
-        own.extend(others);
-        let document = document(&own);
+        let keys = arranged(own, others, &timetable, &held, now);
+        Self::of(keys, timetable, held)
+    }
+
+    /// The same, where it says anything else than this one: it is asked several times a second, and a document is written and
+    /// hashed for each ring.
+    pub fn next(
+        &self,
+        own: Vec<Arc<PublishedKey>>,
+        others: impl IntoIterator<Item = Arc<PublishedKey>>,
+        timetable: Timetable,
+        held: BTreeSet<Kid>,
+        now: UnixSeconds,
+    ) -> Option<Self> {
+        let keys = arranged(own, others, &timetable, &held, now);
+        let jwks = self.keys.iter().map(|key| key.jwk());
+        let same = jwks.eq(keys.iter().map(|key| key.jwk()))
+            && self.timetable == timetable
+            && self.held == held;
+        (!same).then(|| Self::of(keys, timetable, held))
+    }
+
+    fn of(keys: Vec<Arc<PublishedKey>>, timetable: Timetable, held: BTreeSet<Kid>) -> Self {
+        let document = document(&keys);
         Self {
-            keys: own,
+            keys,
             timetable,
             held,
             document,
@@ -158,18 +167,6 @@ impl KeyRing {
         &self.keys
     }
 
-    /// Whether it says the same as another: then there is nothing to swap.
-    pub fn is_like(&self, other: &Self) -> bool {
-        let version = |ring: &Self| {
-            ring.document
-                .as_ref()
-                .map(|document| Arc::clone(&document.version))
-        };
-        version(self) == version(other)
-            && self.timetable == other.timetable
-            && self.held == other.held
-    }
-
     pub const fn timetable(&self) -> &Timetable {
         &self.timetable
     }
@@ -182,6 +179,30 @@ impl KeyRing {
     pub const fn document(&self) -> Option<&JwksDocument> {
         self.document.as_ref()
     }
+}
+
+fn arranged(
+    mut own: Vec<Arc<PublishedKey>>,
+    others: impl IntoIterator<Item = Arc<PublishedKey>>,
+    timetable: &Timetable,
+    held: &BTreeSet<Kid>,
+    now: UnixSeconds,
+) -> Vec<Arc<PublishedKey>> {
+    let order = timetable.order(now, 0, held);
+    let signing = order
+        .iter()
+        .map(|turn| turn.kid)
+        .find(|kid| own.iter().any(|key| key.kid() == *kid));
+    own.sort_by_cached_key(|key| {
+        let instant = timetable.of(key.kid()).map(|of| of.instant);
+        (
+            Some(key.kid()) != signing,
+            std::cmp::Reverse(instant),
+            key.kid().clone(),
+        )
+    });
+    own.extend(others);
+    own
 }
 
 fn document(keys: &[Arc<PublishedKey>]) -> Option<JwksDocument> {
@@ -273,6 +294,26 @@ mod tests {
         let set: serde_json::Value = serde_json::from_slice(body).unwrap();
         assert_eq!(set["keys"][0]["kid"], "a");
         assert_eq!(set["keys"].as_array().unwrap().len(), 5);
+    }
+
+    #[test]
+    fn a_ring_is_made_anew_only_where_it_says_something_else() {
+        let keys = [("old", 0), ("b", 50)];
+        let own = || vec![key("old"), key("b")];
+        let at = UnixSeconds::new;
+        let ring = KeyRing::new(own(), [], table(&keys), BTreeSet::new(), at(40));
+        let next = |now, held: &[&str], others: &[&str], keys: &[(&str, u64)]| {
+            let held = held.iter().map(|kid| Kid::pinned((*kid).into()).unwrap());
+            let others = others.iter().map(|kid| key(kid));
+            ring.next(own(), others, table(keys), held.collect(), at(now))
+        };
+
+        assert!(next(49, &[], &[], &keys).is_none());
+        assert!(next(50, &[], &[], &keys).is_some(), "another key signs");
+        assert!(next(40, &["b"], &[], &keys).is_some(), "a key is held");
+        assert!(next(40, &[], &["extra"], &keys).is_some(), "one key more");
+        let later = [("old", 0), ("b", 60)];
+        assert!(next(40, &[], &[], &later).is_some(), "another instant");
     }
 
     #[test]
