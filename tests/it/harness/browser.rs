@@ -13,6 +13,8 @@ use tempfile::TempDir;
 
 use super::http::Connection;
 use super::precondition::tools;
+use super::service::PATIENCE;
+use super::until;
 
 /// One page in one browser.
 #[derive(Debug)]
@@ -139,6 +141,7 @@ impl Browser {
         format!("/session/{}{what}", self.session)
     }
 
+    /// Asked again where the page renewed itself under the question: the driver gives up on a page that goes away.
     fn ask(&self, method: &str, path: &str, body: &Value) -> Value {
         let body = if body.is_null() {
             Vec::new()
@@ -146,11 +149,20 @@ impl Browser {
             body.to_string().into_bytes()
         };
         let json = [("Content-Type", "application/json")];
-        let answer = Connection::open(self.port).request(method, path, &json, &body);
-        assert_eq!(answer.status, 200, "{method} {path}: {}", answer.text());
-        answer.json()["value"].clone()
+        until(path, PATIENCE, || {
+            let answer = Connection::open(self.port).request(method, path, &json, &body);
+            let text = answer.text();
+            if answer.status != 200 && PAGE_WENT_AWAY.iter().any(|sign| text.contains(sign)) {
+                return None;
+            }
+            assert_eq!(answer.status, 200, "{method} {path}: {text}");
+            Some(answer.json()["value"].clone())
+        })
     }
 }
+
+/// What chromedriver 156 says of it, alone or within another error: measured on pages that renew themselves every 0.3 s.
+const PAGE_WENT_AWAY: [&str; 2] = ["aborted by navigation", "no such execution context"];
 
 impl Drop for Browser {
     fn drop(&mut self) {
