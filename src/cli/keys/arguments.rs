@@ -26,7 +26,10 @@ pub enum KeysCommand {
     Prune(PruneArguments),
     /// Say how long a key could still verify once it is revoked, and what would sign then; revokes nothing
     RevokeBound(RevokeBoundArguments),
-    /// Check a record of `keys generate --record`, offline
+    /// Write a signed record of a key that is on the tokens already
+    #[command(after_help = RECORD_HELP)]
+    Record(RecordKeyArguments),
+    /// Check a record of `keys generate --record` or `keys record`, offline
     #[command(after_help = VERIFY_HELP)]
     VerifyRecord(VerifyRecordArguments),
 }
@@ -41,6 +44,11 @@ without a time it signs after the lead and 60 s. Several tokens get a key of the
 
 --record writes what is known of the key at its making, signed by the key, to a new file of mode 0600. With several tokens the
 files are numbered in the order of the configuration: key.json becomes key-1.json, key-2.json.";
+
+const RECORD_HELP: &str = "\
+For a key that another program made, and for what the vendor's tool attests only once the key is there. The key signs the record,
+so it must be one that the service would use. If several tokens hold it, each gets a record: key.json becomes key-1.json, key-2.json,
+in the order of the configuration.";
 
 const VERIFY_HELP: &str = "\
 Needs neither configuration nor token. Checks the signature, that kid and self-test are the key's, and that no part contradicts
@@ -154,6 +162,25 @@ pub struct RevokeBoundArguments {
     /// The key, as `keys list` shows it
     #[arg(allow_hyphen_values = true)]
     pub kid: String,
+    /// Print JSON instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `keys record`.
+#[derive(Debug, Args)]
+pub struct RecordKeyArguments {
+    /// The key, as `keys list` shows it
+    #[arg(allow_hyphen_values = true)]
+    pub kid: String,
+    /// The new file
+    pub file: PathBuf,
+    /// Put this file of the vendor's into the record; once for each token that holds the key
+    #[arg(long, value_name = "FILE")]
+    pub attestation: Vec<PathBuf>,
+    /// A PIN that may sign, instead of the configured one
+    #[arg(long, value_name = "PATH")]
+    pub pin_file: Option<PathBuf>,
     /// Print JSON instead of text
     #[arg(long)]
     pub json: bool,

@@ -127,7 +127,12 @@ fn make(
             return Err(KeysError::NoPin { token });
         }
     }
-    let mut sheets = record::sheets(&asked.record, pkcs11.tokens.len())?.into_iter();
+    let sheets = asked
+        .record
+        .record
+        .as_deref()
+        .map(|path| record::sheets(path, &asked.record.attestation, pkcs11.tokens.len()));
+    let mut sheets = sheets.transpose()?.into_iter().flatten();
     let mut pairs: Vec<NewPair> = Vec::new();
     for (on, token) in pkcs11.tokens.iter().zip(&preview.tokens) {
         let sheet = sheets.next();
@@ -200,9 +205,11 @@ fn made(
     let subject = Subject {
         token: &opened.token,
         key: &key,
-        name: &made.stored,
+        label: &made.stored.label,
+        id: &made.stored.id,
         policy: config.policy,
-        active_from: order.at,
+        made_at: Some(now),
+        active_from: Some(order.at.seconds()),
         now,
     };
     let record = sheet.map(|sheet| sheet.fill(&subject)).transpose();

@@ -21,7 +21,7 @@ mod revoke_bound;
 mod span;
 mod timeline;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::{Outside, failed};
@@ -29,6 +29,7 @@ use crate::clock::Moment;
 use crate::config::{Config, KeySource, PinSource, pin_file};
 use crate::jose::Kid;
 use crate::keys::Board;
+use crate::keys::board::{KeyOverview, Overview};
 use crate::keys::label::LabelTooLong;
 use crate::keys::lists::ListsError;
 use crate::keys::pkcs11::module::LoadError;
@@ -93,11 +94,23 @@ pub enum KeysError {
     ActiveMissing { token: String },
     #[error(transparent)]
     Record(#[from] RecordError),
-    #[error("the key was made ({label:?}, kid {kid}), but there is no record of it: {error}")]
+    #[error(
+        "the key was made ({label:?}, kid {kid}), but there is no record of it: {error}. Write one with `keys record {kid} FILE`"
+    )]
     NoRecord {
         label: String,
         kid: Kid,
         error: Box<RecordError>,
+    },
+    #[error(
+        "no token shows {kid} as a key that can sign, and the key itself signs its record. See `keys list`"
+    )]
+    NotHeld { kid: Kid },
+    #[error("on {token}: {error}. Written before: {}", listed(.written))]
+    RecordedPartly {
+        token: String,
+        error: Box<Self>,
+        written: Vec<PathBuf>,
     },
     #[error("no key of that kid is known here: {kid}. Known are: {known}")]
     UnknownKid { kid: String, known: String },
@@ -150,6 +163,9 @@ pub(super) fn run(outside: &mut Outside<'_>, command: KeysCommand) -> ExitCode {
         KeysCommand::RevokeBound(asked) => with(outside, None, |config, _| {
             revoke_bound::answer(&config, &asked, now)
         }),
+        KeysCommand::Record(asked) => with(outside, asked.pin_file.as_deref(), |config, _| {
+            record::answer(&config, &asked, now)
+        }),
         KeysCommand::VerifyRecord(asked) => outside.answer(record::verified(&asked)),
     }
 }
@@ -182,6 +198,32 @@ fn configured(outside: &mut Outside<'_>, pin_file: Option<&Path>) -> Option<Conf
         }
     }
     Some(config)
+}
+
+fn listed(files: &[PathBuf]) -> String {
+    let files: Vec<String> = files
+        .iter()
+        .map(|file| file.display().to_string())
+        .collect();
+    files.join(", ")
+}
+
+/// The key of this kid, as the board knows it.
+fn known<'a>(overview: &'a Overview, kid: &str) -> Result<&'a KeyOverview, KeysError> {
+    let mut keys = overview.keys.iter();
+    let found = keys.find(|key| key.key.kid().as_str() == kid);
+    found.ok_or_else(|| {
+        let known = overview.keys.iter().map(|key| key.key.kid().as_str());
+        let known: Vec<&str> = known.collect();
+        KeysError::UnknownKid {
+            kid: kid.to_owned(),
+            known: if known.is_empty() {
+                "none".to_owned()
+            } else {
+                known.join(", ")
+            },
+        }
+    })
 }
 
 /// As wide as the terminal says that it is.

@@ -127,9 +127,8 @@ fn destroy_on(
     for doomed in doomed {
         // Proved once more under this login: handles of an earlier one may name other objects.
         let found = reports.iter().find_map(|report| {
-            let key = report.outcome.as_ref().ok()?;
-            let same = key.published.kid() == doomed.kid() && report.id == doomed.report.id;
-            same.then_some((report, key))
+            let key = report.key(doomed.kid())?;
+            (report.id == doomed.report.id).then_some((report, key))
         });
         let kid = doomed.kid().clone();
         let (report, key) = found.ok_or_else(|| KeysError::Moved { kid: kid.clone() })?;
@@ -137,12 +136,8 @@ fn destroy_on(
         done.0.push(kid);
     }
     let left = look()?;
-    let still_there = doomed.iter().map(|doomed| doomed.kid()).find(|kid| {
-        let mut found = left
-            .iter()
-            .filter_map(|report| report.outcome.as_ref().ok());
-        found.any(|key| key.published.kid() == *kid)
-    });
+    let mut kids = doomed.iter().map(|doomed| doomed.kid());
+    let still_there = kids.find(|kid| left.iter().any(|report| report.key(kid).is_some()));
     match still_there {
         Some(kid) => Err(KeysError::StillThere { kid: kid.clone() }),
         None => Ok(()),
@@ -182,10 +177,8 @@ impl<'a> Answer<'a> {
         let mut doomed = Vec::new();
         for key in settled {
             for (on, token) in config.tokens.iter().zip(&preview.tokens) {
-                let held = token.reports.iter().filter(|report| {
-                    let found = report.outcome.as_ref();
-                    found.is_ok_and(|found| found.published.kid() == key.key.kid())
-                });
+                let held = token.reports.iter();
+                let held = held.filter(|report| report.key(key.key.kid()).is_some());
                 doomed.extend(held.map(|report| Doomed {
                     token,
                     on,

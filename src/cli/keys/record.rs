@@ -1,10 +1,11 @@
-//! `keys generate --record` and `keys verify-record`: what is known of a key at its making, signed by the key.
+//! `keys generate --record`, `keys record` and `keys verify-record`: what is known of a key, signed by the key.
 //!
 //! ```text
-//! file reserved -> key made and proved -> token, module, attributes read -> signed by the key -> written
+//! file reserved -> key made or found, and proved -> token, module, attributes read -> signed by the key -> written
 //! ```
 
 mod document;
+mod present;
 mod reserved;
 mod verify;
 
@@ -19,17 +20,16 @@ use self::document::{
     Attestation, FORMAT, KeyRecord, ModuleRecord, Policy, Record, SelfTest, Service, TokenRecord,
     VERSION, base64,
 };
-use super::arguments::{RecordArguments, VerifyRecordArguments};
+use super::arguments::VerifyRecordArguments;
 use crate::clock::UnixSeconds;
 use crate::config::{KeyPolicy, printable};
-use crate::keys::label::Instant;
 use crate::keys::pkcs11::discovery::FoundKey;
 use crate::keys::pkcs11::evidence::{self, Evidence};
-use crate::keys::pkcs11::generate::KeyNaming;
 use crate::keys::pkcs11::proof;
 use crate::keys::pkcs11::token::{Token, TokenFault};
 
-pub(super) use self::reserved::Reserved;
+pub(super) use self::present::answer;
+use self::reserved::Reserved;
 pub use self::verify::RecordFault;
 
 /// Why there is no record, or none to check.
@@ -68,30 +68,34 @@ pub(super) struct Sheet {
 pub(super) struct Subject<'a> {
     pub(super) token: &'a Token,
     pub(super) key: &'a FoundKey,
-    pub(super) name: &'a KeyNaming,
+    pub(super) label: &'a str,
+    /// CKA_ID.
+    pub(super) id: &'a [u8],
     pub(super) policy: KeyPolicy,
-    pub(super) active_from: Instant,
+    pub(super) made_at: Option<UnixSeconds>,
+    pub(super) active_from: Option<UnixSeconds>,
     pub(super) now: UnixSeconds,
 }
 
 /// A certificate chain has some kilobytes.
 const LARGEST: u64 = 1 << 20;
 
-/// One sheet a token; none without --record.
-pub(super) fn sheets(asked: &RecordArguments, tokens: usize) -> Result<Vec<Sheet>, RecordError> {
-    let Some(path) = &asked.record else {
-        return Ok(Vec::new());
-    };
-    let given = asked.attestation.len();
+/// One sheet a token.
+pub(super) fn sheets(
+    path: &Path,
+    attestations: &[PathBuf],
+    tokens: usize,
+) -> Result<Vec<Sheet>, RecordError> {
+    let given = attestations.len();
     if given > 0 && given != tokens {
         return Err(RecordError::Attestations { given, tokens });
     }
     (0..tokens)
         .map(|number| {
-            let attestation = asked.attestation.get(number);
+            let attestation = attestations.get(number);
             let attestation = attestation.map(|path| attached(path)).transpose()?;
             let path = if tokens == 1 {
-                path.clone()
+                path.to_owned()
             } else {
                 numbered(path, number + 1)
             };
@@ -171,8 +175,9 @@ fn record(subject: &Subject<'_>, evidence: Evidence, attestation: Option<Attesta
     Record {
         format: FORMAT.to_owned(),
         version: VERSION,
-        made_at: subject.now.rfc3339(),
-        active_from: subject.active_from.seconds().rfc3339(),
+        made_at: subject.made_at.map(UnixSeconds::rfc3339),
+        recorded_at: subject.now.rfc3339(),
+        active_from: subject.active_from.map(UnixSeconds::rfc3339),
         service: Service {
             name: env!("CARGO_PKG_NAME").to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -195,8 +200,8 @@ fn record(subject: &Subject<'_>, evidence: Evidence, attestation: Option<Attesta
         },
         key: KeyRecord {
             kid: jwk.kid().as_str().to_owned(),
-            label: subject.name.label.clone(),
-            cka_id: hex::encode(&subject.name.id),
+            label: subject.label.to_owned(),
+            cka_id: hex::encode(subject.id),
             algorithm: jwk.algorithm().name().to_owned(),
             mechanism: subject.key.handle.mechanism.name().to_owned(),
             jwk: json!(jwk),
@@ -258,12 +263,16 @@ fn told(record: &Record) -> String {
     text
 }
 
+fn told_or(time: Option<&String>, without: &str) -> String {
+    time.map_or_else(|| without.to_owned(), Clone::clone)
+}
+
 const HOLDS: &str = "
 The record holds: it is signed by this key, kid and self-test are the key's, and nothing in it contradicts the rest.
 That the key is in this token is the token's word; only the vendor's attestation can prove it.
 ";
 
-fn facts(record: &Record) -> [(&'static str, String); 13] {
+fn facts(record: &Record) -> [(&'static str, String); 14] {
     let Record {
         service,
         token,
@@ -289,9 +298,16 @@ fn facts(record: &Record) -> [(&'static str, String); 13] {
         ("algorithm", signs),
         ("label", key.label.clone()),
         ("CKA_ID", key.cka_id.clone()),
-        ("made at", record.made_at.clone()),
-        ("active from", record.active_from.clone()),
-        ("made by", format!("{} {}", service.name, service.version)),
+        ("made at", told_or(record.made_at.as_ref(), "not known")),
+        (
+            "active from",
+            told_or(record.active_from.as_ref(), "ever since"),
+        ),
+        ("recorded at", record.recorded_at.clone()),
+        (
+            "recorded by",
+            format!("{} {}", service.name, service.version),
+        ),
         ("token", name),
         ("token versions", versions),
         ("slot", record.slot.to_string()),

@@ -12,8 +12,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::super::preview::Preview;
-use super::KeysError;
 use super::arguments::RevokeBoundArguments;
+use super::{KeysError, known};
 use crate::clock::Moment;
 use crate::config::Config;
 use crate::jose::Kid;
@@ -51,10 +51,7 @@ pub(super) fn answer(
 ) -> Result<String, KeysError> {
     let preview = Preview::of(config, now)?;
     let before = preview.board.overview(now);
-    let mut keys = before.keys.iter();
-    let key = keys
-        .find(|key| key.key.kid().as_str() == asked.kid)
-        .ok_or_else(|| unknown(&asked.kid, &before))?;
+    let key = known(&before, &asked.kid)?;
     let after = preview.without(config, key.key.kid(), now)?.overview(now);
     let new = after.alarms.iter();
     let new = new.filter(|alarm| !before.alarms.contains(alarm));
@@ -72,19 +69,6 @@ pub(super) fn answer(
     } else {
         answer.text()
     })
-}
-
-fn unknown(kid: &str, overview: &Overview) -> KeysError {
-    let known = overview.keys.iter().map(|key| key.key.kid().as_str());
-    let known: Vec<&str> = known.collect();
-    KeysError::UnknownKid {
-        kid: kid.to_owned(),
-        known: if known.is_empty() {
-            "none".to_owned()
-        } else {
-            known.join(", ")
-        },
-    }
 }
 
 impl Bound {

@@ -106,6 +106,12 @@ pub fn find_keys(token: &Token, search: &Search<'_>) -> Result<Vec<KeyReport>, T
 }
 
 impl KeyReport {
+    /// The key, if it is this one and can be used.
+    pub fn key(&self, kid: &Kid) -> Option<&FoundKey> {
+        let key = self.outcome.as_ref().ok();
+        key.filter(|key| key.published.kid() == kid)
+    }
+
     /// The key for the board; None where it is not used. `skew` in seconds.
     pub fn found(&self, now: UnixSeconds, skew: u64) -> Option<Found> {
         let key = self.outcome.as_ref().ok()?;

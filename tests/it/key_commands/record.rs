@@ -6,9 +6,9 @@ use std::path::Path;
 use jsonwebtoken9::{Algorithm, DecodingKey, Validation, crypto, decode};
 use serde_json::Value;
 
-use super::{Two, json, keys, listed, states, try_keys};
+use super::{Two, json, keys, kid_of, listed, states, try_keys};
 use crate::harness::faults::FaultyHsm;
-use crate::harness::{Launch, SoftHsm};
+use crate::harness::{KeyPair, Launch, SoftHsm, ec_pkcs8};
 
 fn mode(path: &Path) -> u32 {
     path.metadata().unwrap().permissions().mode() & 0o777
@@ -151,4 +151,107 @@ fn each_token_gets_a_record_of_its_own() {
     assert_eq!(records[0]["token"]["label"], "one");
     assert_eq!(records[1]["token"]["label"], "two");
     assert_ne!(records[0]["key"]["kid"], records[1]["key"]["kid"]);
+}
+
+/// What `keys verify-record` reads in it.
+fn record_in(hsm: &SoftHsm, name: &str) -> Value {
+    let file = hsm.path(name).display().to_string();
+    json(&keys(Launch::new(), &["verify-record", &file, "--json"]))["record"].clone()
+}
+
+#[test]
+fn a_key_that_is_there_gets_a_record_with_what_was_attested_later() {
+    let hsm = SoftHsm::new();
+    let first = hsm.path("first.json").display().to_string();
+    let made = hsm.generate(&["--alg", "ES256", "--json", "--record", &first]);
+    let kid = kid_of(&made.stdout);
+    let chain = hsm.path("chain.pem");
+    std::fs::write(&chain, "of this very key").unwrap();
+    let (chain, file) = (
+        chain.display().to_string(),
+        hsm.path("later.json").display().to_string(),
+    );
+
+    let asked = ["record", &kid, &file, "--attestation", &chain];
+    let told = keys(hsm.launch(), &asked);
+
+    assert!(told.contains("later.json"), "{told}");
+    assert_eq!(mode(Path::new(&file)), 0o600);
+    let (first, later) = (record_in(&hsm, "first.json"), record_in(&hsm, "later.json"));
+    for same in ["key", "token", "attributes", "active_from", "module"] {
+        assert_eq!(first[same], later[same], "{same}");
+    }
+    assert_eq!(later["attestation"]["file"], "chain.pem");
+    assert_ne!(
+        first["self_test"]["message"], later["self_test"]["message"],
+        "each has a self-test of its own"
+    );
+    let making = later["made_at"].as_str().unwrap();
+    assert!(making <= first["made_at"].as_str().unwrap(), "{making}");
+
+    let again = try_keys(hsm.launch(), &asked);
+    assert_eq!(again.code, Some(1));
+    assert!(again.stderr.contains("never overwritten"), "{again:?}");
+}
+
+#[test]
+fn a_key_of_another_program_gets_a_record_that_knows_no_time_of_making() {
+    let hsm = SoftHsm::new();
+    hsm.make(&KeyPair::EC);
+    let kid = states(&listed(hsm.launch()))[0].0.clone();
+    let file = hsm.path("key.json").display().to_string();
+
+    let told = keys(hsm.launch(), &["record", &kid, &file, "--json"]);
+
+    assert_eq!(json(&told)["kid"], kid);
+    assert_eq!(json(&told)["records"][0]["record"], file);
+    let record = record_in(&hsm, "key.json");
+    assert_eq!(record["key"]["cka_id"], "01");
+    assert_eq!(record["made_at"], Value::Null);
+    assert_eq!(record["active_from"], Value::Null);
+    assert!(record["recorded_at"].is_string());
+}
+
+#[test]
+fn each_token_that_holds_the_key_writes_a_record_and_the_others_none() {
+    let two = Two::new();
+    let (shared, single) = (ec_pkcs8(), ec_pkcs8());
+    for token in ["one", "two"] {
+        two.0.import_to(token, &shared, "macp-jwt", "01");
+    }
+    two.0
+        .import_to("two", &single, "macp-jwt-20300101T000000Z", "02");
+    // What was imported was known outside.
+    let launch = || two.launch().set("MACP_AUTH_KEY_POLICY", "warn");
+    let list = listed(launch());
+    let kid_on = |tokens: usize| {
+        let mut all = list["keys"].as_array().unwrap().iter();
+        let key = all.find(|key| key["objects"].as_array().unwrap().len() == tokens);
+        key.unwrap()["kid"].as_str().unwrap().to_owned()
+    };
+    let file = two.0.path("key.json").display().to_string();
+
+    keys(launch(), &["record", &kid_on(1), &file]);
+    keys(launch(), &["record", &kid_on(2), &file]);
+
+    assert_eq!(record_in(&two.0, "key.json")["token"]["label"], "two");
+    assert_eq!(record_in(&two.0, "key-1.json")["token"]["label"], "one");
+    assert_eq!(record_in(&two.0, "key-2.json")["token"]["label"], "two");
+}
+
+#[test]
+fn no_record_is_written_of_a_key_that_is_not_there() {
+    let hsm = SoftHsm::new();
+    let known = kid_of(&hsm.generate(&["--alg", "ES256", "--json"]).stdout);
+    let file = hsm.path("key.json");
+    let refused = try_keys(
+        hsm.launch(),
+        &["record", "of-no-key", &file.display().to_string()],
+    );
+
+    assert_eq!(refused.code, Some(1));
+    for said in ["of-no-key", &known] {
+        assert!(refused.stderr.contains(said), "{refused:?}");
+    }
+    assert!(!file.exists());
 }

@@ -1,4 +1,4 @@
-//! The record of how a key was made: one JSON document, readable, and signed by the key itself. Pure.
+//! The record of a key: one JSON document, readable, and signed by the key itself. Pure.
 //!
 //! ```json
 //! { "record": { … },                       what people read
@@ -33,15 +33,17 @@ pub(super) struct Document {
     pub(super) signature: String,
 }
 
-/// What was read when the key was made.
+/// What was read of the key, at its making or later.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Record {
     pub(super) format: String,
     pub(super) version: u64,
-    /// RFC 3339, UTC.
-    pub(super) made_at: String,
-    pub(super) active_from: String,
+    /// RFC 3339, UTC, like the others. None: neither did this program make it, nor does CKA_ID say when.
+    pub(super) made_at: Option<String>,
+    pub(super) recorded_at: String,
+    /// None: ever since.
+    pub(super) active_from: Option<String>,
     pub(super) service: Service,
     pub(super) token: TokenRecord,
     pub(super) slot: u64,
@@ -53,7 +55,7 @@ pub(super) struct Record {
     pub(super) attestation: Option<Attestation>,
 }
 
-/// The program that made the key.
+/// The program that wrote the record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Service {

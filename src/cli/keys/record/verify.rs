@@ -19,7 +19,9 @@ use crate::keys::pkcs11::proof;
 /// Why a record does not hold.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordFault {
-    #[error("it is no record ({0}). Take the file as `keys generate --record` wrote it")]
+    #[error(
+        "it is no record ({0}). Take the file as `keys generate --record` or `keys record` wrote it"
+    )]
     NotARecord(#[source] serde_json::Error),
     #[error("its \"{member}\" is not base64")]
     NotBase64 { member: &'static str },
@@ -106,10 +108,13 @@ fn names_agree(record: &Record, jwk: &Jwk) -> Result<(), RecordFault> {
         return Err(contradiction("cka_id", &key.cka_id));
     }
     for (member, instant) in [
-        ("made_at", &record.made_at),
-        ("active_from", &record.active_from),
+        ("made_at", record.made_at.as_ref()),
+        ("recorded_at", Some(&record.recorded_at)),
+        ("active_from", record.active_from.as_ref()),
     ] {
-        if Instant::from_text(instant).is_err() {
+        if let Some(instant) = instant
+            && Instant::from_text(instant).is_err()
+        {
             return Err(contradiction(member, instant));
         }
     }

@@ -33,8 +33,9 @@ fn record_of(key: &LocalKey) -> Record {
     Record {
         format: text(FORMAT),
         version: VERSION,
-        made_at: text("2026-12-01T12:00:00Z"),
-        active_from: text("2026-12-01T12:16:00Z"),
+        made_at: Some(text("2026-12-01T12:00:00Z")),
+        recorded_at: text("2026-12-01T12:00:01Z"),
+        active_from: Some(text("2026-12-01T12:16:00Z")),
         service: Service {
             name: text("macp-auth-service"),
             version: text("0.1.0"),
@@ -145,6 +146,15 @@ fn a_record_holds_for_either_algorithm_and_however_it_is_indented() {
 }
 
 #[test]
+fn a_record_of_a_key_whose_making_nobody_dates_holds() {
+    let key = LocalKey::ephemeral(Algorithm::Es256).unwrap();
+    let mut record = record_of(&key);
+    (record.made_at, record.active_from) = (None, None);
+
+    assert_eq!(verify(&file_of(&record, &key)).unwrap(), record);
+}
+
+#[test]
 fn a_change_of_any_member_is_noticed() {
     let key = LocalKey::ephemeral(Algorithm::Es256).unwrap();
     let file = document(&file_of(&record_of(&key), &key));
@@ -174,11 +184,12 @@ fn a_change_of_any_member_that_is_made_in_the_payload_as_well_is_noticed() {
 fn a_record_that_contradicts_itself_is_refused_although_the_key_has_signed_it() {
     type Change = fn(&mut Record);
     #[rustfmt::skip]
-    let rows: [(&str, Change, &str); 17] = [
+    let rows: [(&str, Change, &str); 18] = [
         ("another format", |r| r.format = "x".into(), "version 1"),
         ("a later version", |r| r.version = 2, "version 2"),
-        ("no time", |r| r.made_at = "noon".into(), "made_at"),
-        ("no instant", |r| r.active_from = "ever".into(), "active_from"),
+        ("no time", |r| r.made_at = Some("noon".into()), "made_at"),
+        ("no time of writing", |r| r.recorded_at = "noon".into(), "recorded_at"),
+        ("no instant", |r| r.active_from = Some("ever".into()), "active_from"),
         ("another kid", |r| r.key.kid = "k".into(), "thumbprint"),
         ("another kid in the JWK", |r| r.key.jwk["kid"] = json!("k"), "thumbprint"),
         ("a private member", |r| r.key.jwk["d"] = json!("AA"), "private"),
