@@ -267,17 +267,6 @@ mod tests {
     use super::*;
     use crate::keys::local::LocalKey;
 
-    const SHORT: Rules = Rules {
-        poll: 1,
-        jwks_max_age: 1,
-        verifier_ttl: 1,
-        skew: 0,
-        max_ttl: 1,
-        lead: 10,
-        retain: 200,
-        unsafe_timing: true,
-    };
-
     fn key() -> Arc<PublishedKey> {
         LocalKey::orphan().unwrap()
     }
@@ -336,7 +325,7 @@ mod tests {
         assert_eq!(memory.keys().count(), 2);
         assert!(memory.keys().all(|known| known.gone));
 
-        let table = Timetable::new(memory.members(None, &BTreeSet::new()), SHORT);
+        let table = Timetable::new(memory.members(None, &BTreeSet::new()), Rules::SHORT);
         memory.forget_expired(&table, at(299));
         assert_eq!(memory.keys().count(), 2);
         memory.forget_expired(&table, at(300));
@@ -412,7 +401,7 @@ mod tests {
 
     #[test]
     fn a_replica_without_memory_is_a_stranger_for_lead_and_retention() {
-        let rules = SHORT;
+        let rules = Rules::SHORT;
         let fresh = Memory::empty(at(1_000));
         assert!(fresh.is_stranger(&rules, at(1_209)));
         assert!(!fresh.is_stranger(&rules, at(1_210)));

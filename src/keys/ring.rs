@@ -242,17 +242,6 @@ mod tests {
         ),
     ];
 
-    const RULES: Rules = Rules {
-        poll: 1,
-        jwks_max_age: 1,
-        verifier_ttl: 1,
-        skew: 0,
-        max_ttl: 1,
-        lead: 10,
-        retain: 200,
-        unsafe_timing: true,
-    };
-
     fn key(kid: &str) -> Arc<PublishedKey> {
         let (x, y) = POINTS[kid.len() % 2];
         let coordinate = |text| hex::decode(text).unwrap().try_into().unwrap();
@@ -273,7 +262,7 @@ mod tests {
             revoked: false,
             gone: false,
         });
-        Timetable::new(members.collect(), RULES)
+        Timetable::new(members.collect(), Rules::SHORT)
     }
 
     #[test]
@@ -328,6 +317,6 @@ mod tests {
 
     #[test]
     fn no_key_gives_no_document_rather_than_an_empty_set() {
-        assert!(KeyRing::empty(RULES).document().is_none());
+        assert!(KeyRing::empty(Rules::SHORT).document().is_none());
     }
 }

@@ -64,6 +64,19 @@ impl Rules {
         unsafe_timing: false,
     };
 
+    /// Short and round, for sums that a reader can do.
+    #[cfg(test)]
+    pub const SHORT: Self = Self {
+        poll: 1,
+        jwks_max_age: 1,
+        verifier_ttl: 1,
+        skew: 0,
+        max_ttl: 1,
+        lead: 10,
+        retain: 200,
+        unsafe_timing: true,
+    };
+
     /// The retention of a configuration that gives none.
     pub const fn default_retain(max_ttl: u64, lead: u64) -> u64 {
         max_ttl.saturating_add(lead).saturating_add(RETAIN_RESERVE)
