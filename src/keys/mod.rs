@@ -204,15 +204,17 @@ impl Signer {
             Source::Token(signer) => signer.mint_readiness(now.wall),
         };
         let ring = self.ring();
-        let signing = ring
-            .signing_key(now.wall)
-            .filter(|_| self.board.may_sign(now));
+        let signing = match &self.source {
+            Source::Local(_) => ring.signing_key(now.wall).cloned(),
+            Source::Token(signer) => signer.signing_key(&ring, now.wall),
+        };
+        let signing = signing.filter(|_| self.board.may_sign(now));
         of_source.ready &= signing.is_some();
         of_source.parts.push(Part {
             name: "signing_key",
             ok: signing.is_some(),
             detail: signing.map_or_else(
-                || "no key signs at this instant".to_owned(),
+                || "no key signs at this instant, or no token that is well holds it".to_owned(),
                 |key| format!("{} {}", key.algorithm(), key.kid()),
             ),
         });

@@ -144,8 +144,8 @@ impl KeyRing {
 
     /// The key that signs at `now`, where its token is well.
     pub fn signing_key(&self, now: UnixSeconds) -> Option<&Arc<PublishedKey>> {
-        let first = self.order(now, 0).into_iter().next();
-        first.map(|choice| choice.key)
+        let first = self.order(now, self.timetable.usual_life());
+        first.into_iter().next().map(|choice| choice.key)
     }
 
     /// All keys that may sign a token of `ttl` seconds, in the order in which they are asked.
@@ -188,7 +188,7 @@ fn arranged(
     held: &BTreeSet<Kid>,
     now: UnixSeconds,
 ) -> Vec<Arc<PublishedKey>> {
-    let order = timetable.order(now, 0, held);
+    let order = timetable.order(now, timetable.usual_life(), held);
     let signing = order
         .iter()
         .map(|turn| turn.kid)

@@ -70,6 +70,9 @@ pub struct Entry {
     last_resort_until: Option<UnixSeconds>,
 }
 
+/// A key that has not had its turn, with the room of its generation.
+type Waiting<'a> = (Option<UnixSeconds>, &'a Entry);
+
 /// A cut token is not shorter than this: callers keep tokens for a minute whatever they say.
 const SHORTEST_CUT: u64 = 60;
 
@@ -155,7 +158,7 @@ impl Timetable {
 
     /// The keys to ask for a token of `ttl` seconds that is stamped `now`, in their order. `held` keys wait until verifiers
     /// have them, as long as another can sign.
-    pub fn order(&self, now: UnixSeconds, ttl: u64, held: &BTreeSet<Kid>) -> Vec<Turn<'_>> {
+    pub fn order<'a>(&'a self, now: UnixSeconds, ttl: u64, held: &BTreeSet<Kid>) -> Vec<Turn<'a>> {
         let mut order = Vec::new();
         let mut last = Vec::new();
         let published = self.generations.iter().filter(|of| !of.is_expired(now));
@@ -179,15 +182,39 @@ impl Timetable {
         let revoked = self.is_left_without_signer(now);
         if revoked || order.is_empty() {
             let (announced, unannounced) = self.prepared(now, revoked);
-            order.splice(0..0, announced.into_iter().map(|entry| entry.turn(ttl)));
+            let turns = |waiting: Vec<Waiting<'a>>| {
+                let within = waiting.into_iter();
+                within.filter_map(|of| self.within_room(of, now, ttl))
+            };
+            order.splice(0..0, turns(announced));
             if order.is_empty() {
-                order.extend(unannounced.into_iter().map(|entry| Turn {
+                order.extend(turns(unannounced).map(|turn| Turn {
                     unannounced: true,
-                    ..entry.turn(ttl)
+                    ..turn
                 }));
             }
         }
         order
+    }
+
+    /// A key with an older instant than one that is lost is withdrawn on that one's account, too.
+    fn within_room<'a>(
+        &self,
+        waiting: Waiting<'a>,
+        now: UnixSeconds,
+        ttl: u64,
+    ) -> Option<Turn<'a>> {
+        let (room, entry) = waiting;
+        Some(entry.turn(self.fits(now, ttl, room)?))
+    }
+
+    /// The life by which it is told who signs now, seconds: mints that ask for more get at least this much, where it is cut.
+    pub const fn usual_life(&self) -> u64 {
+        if self.rules.max_ttl < SHORTEST_CUT {
+            self.rules.max_ttl
+        } else {
+            SHORTEST_CUT
+        }
     }
 
     /// Every key of the active generation that could sign has been revoked.
@@ -200,17 +227,17 @@ impl Timetable {
 
     /// The keys that have not had their turn, by the time of it: those that were published for the lead, and the others. Without
     /// a revocation the others are only those whose instant has come: a key that is missing may be back at the next look.
-    fn prepared(&self, now: UnixSeconds, revoked: bool) -> (Vec<&Entry>, Vec<&Entry>) {
+    fn prepared(&self, now: UnixSeconds, revoked: bool) -> (Vec<Waiting<'_>>, Vec<Waiting<'_>>) {
         let published = self.generations.iter().filter(|of| !of.is_expired(now));
-        let mut waiting: Vec<&Entry> = published
-            .flat_map(|generation| &generation.keys)
-            .filter(|entry| now < entry.ripe && !entry.member.revoked && !entry.member.gone)
+        let mut waiting: Vec<Waiting<'_>> = published
+            .flat_map(|of| of.keys.iter().map(|entry| (of.room, entry)))
+            .filter(|(_, entry)| now < entry.ripe && !entry.member.revoked && !entry.member.gone)
             .collect();
-        waiting.sort_by_key(|entry| (entry.ripe, &entry.member.kid));
+        waiting.sort_by_key(|(_, entry)| (entry.ripe, &entry.member.kid));
         let (announced, mut unannounced): (Vec<_>, Vec<_>) = waiting
             .into_iter()
-            .partition(|entry| entry.member.published_since_lead(now, &self.rules));
-        unannounced.retain(|entry| revoked || entry.member.instant <= now);
+            .partition(|(_, entry)| entry.member.published_since_lead(now, &self.rules));
+        unannounced.retain(|(_, entry)| revoked || entry.member.instant <= now);
         (announced, unannounced)
     }
 

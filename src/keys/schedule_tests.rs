@@ -485,3 +485,28 @@ proptest! {
         }
     }
 }
+
+/// "new" is lost (or revoked) in the moment in which somebody makes a key without an instant: the older generation.
+#[test]
+fn a_key_that_is_older_by_its_instant_than_a_lost_one_signs_only_what_dies_before_its_removal() {
+    let switch = T + 10_000;
+    for lost in [revoked, |member| Member {
+        gone: true,
+        ..member
+    }] {
+        let late = own("late", 0, switch + 4_400);
+        let table = Timetable::new(vec![late, lost(own("new", switch, T))], RULES);
+        let [of_late, _] = table.generations() else {
+            panic!("{table:?}");
+        };
+        let removal = of_late.removal.unwrap();
+        assert!(ripe(&table, "late") > removal);
+
+        for now in (switch + 4_400)..removal.get() {
+            for (_, ttl) in asked(&table, now) {
+                assert!(now + ttl + LEEWAY + 2 * RULES.skew < removal.get(), "{now}");
+            }
+        }
+        assert_eq!(first(&table, switch + 4_400).as_deref(), Some("late"));
+    }
+}

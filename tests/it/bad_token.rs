@@ -211,11 +211,10 @@ fn a_wrong_pin_is_tried_once_and_a_corrected_file_is_noticed() {
         &["CKR_PIN_INCORRECT", "MACP_AUTH_PKCS11_PIN_FILE"],
     );
     // It tries again every two seconds, without logging in.
-    for _ in 0..3 {
-        std::thread::sleep(Duration::from_secs(2));
+    crate::harness::throughout(Duration::from_secs(6), || {
         assert_waiting(&service, "wrong PIN");
         assert_eq!(hsm.calls("C_Login"), 1, "a wrong PIN was tried again");
-    }
+    });
 
     hsm.write_pin(PIN);
     service.wait_ready();
@@ -238,9 +237,10 @@ fn another_wrong_pin_costs_one_more_attempt_and_no_second() {
         (hsm.calls("C_Login") == 2).then_some(())
     });
 
-    std::thread::sleep(Duration::from_secs(5));
-    assert_eq!(hsm.calls("C_Login"), 2);
-    assert_waiting(&service, "two wrong PINs");
+    crate::harness::throughout(Duration::from_secs(5), || {
+        assert_eq!(hsm.calls("C_Login"), 2);
+        assert_waiting(&service, "two wrong PINs");
+    });
 }
 
 #[test]

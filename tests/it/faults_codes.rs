@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use crate::harness::faults::FaultyHsm;
 use crate::harness::load::Load;
 use crate::harness::vitals::Vitals;
-use crate::harness::{Service, stretched, until};
+use crate::harness::{Service, stretched, throughout, until};
 
 /// What leads the service to call the function at all.
 #[derive(Debug, Clone, Copy)]
@@ -260,7 +260,7 @@ impl Site {
         hsm.rules(&format!("{}\n{} fail {code}", self.trigger, self.function));
         hsm.wait_for_a_fault(self.function, faults, what);
         load.wait_for_a_refusal(Duration::from_secs(2), what);
-        holds_for(LONGER_THAN_A_PAUSE, || {
+        throughout(LONGER_THAN_A_PAUSE, || {
             let made = Calls::of(hsm).since(calls);
             assert_eq!(made.logins, self.relogins, "{what}: {made:?}");
         });
@@ -297,14 +297,6 @@ impl Calls {
             logins: self.logins - before.logins,
             starts: self.starts - before.starts,
         }
-    }
-}
-
-fn holds_for(time: Duration, claim: impl Fn()) {
-    let since = Instant::now();
-    while since.elapsed() < time {
-        claim();
-        std::thread::sleep(Duration::from_millis(50));
     }
 }
 

@@ -193,7 +193,7 @@ impl State {
 /// Not the key whose turn it is signs.
 fn of_successor(ring: &KeyRing, now: UnixSeconds) -> Vec<Alarm> {
     let table = ring.timetable();
-    let order = table.order(now, 0, ring.held());
+    let order = table.order(now, table.usual_life(), ring.held());
     let first = order.first();
     let revoked = table.is_left_without_signer(now).then(|| {
         let detail = first.map_or_else(

@@ -45,9 +45,22 @@ impl Supervisor {
                     tracing::debug!(reason = %down, ?action, "not cured; the next rung");
                     action = escalate(action);
                 }
-                other => return other,
+                other => {
+                    self.tell_board(&other);
+                    return other;
+                }
             }
         }
+    }
+
+    /// Why nothing is known of the keys now; where the token was read and holds none, that has been told.
+    fn tell_board(&self, outcome: &Result<(), Down>) {
+        let reason = match outcome {
+            Err(Down::Token(fault)) => fault.to_string(),
+            Err(Down::PinFile(error)) => error.clone(),
+            Ok(()) | Err(Down::NoKey(_) | Down::Refused(_) | Down::Stuck) => return,
+        };
+        self.charge.board.look_failed(&self.charge.name, reason);
     }
 
     /// Starts a module over that is well, with the PIN that is known to log in: what stands in the file may not be the token's PIN
@@ -210,9 +223,6 @@ impl Supervisor {
         let reports = match self.reports() {
             Ok(reports) => reports,
             Err(Unread::Token(fault)) => {
-                self.charge
-                    .board
-                    .look_failed(&self.charge.name, fault.to_string());
                 return Err(self.remember_refusal(fault, self.last_pin.clone()));
             }
             Err(Unread::NoToken) => return Err(Down::NoKey(String::new())),
@@ -348,8 +358,10 @@ impl Supervisor {
         };
         let ring = charge.board.ring();
         let in_use = ring.order(UnixSeconds::now(), 0).into_iter();
-        let in_use = in_use.map(|choice| choice.key);
-        let pair = in_use.chain(ring.keys()).find_map(|key| {
+        let in_use = in_use.map(|choice| choice.key).chain(ring.keys());
+        // A token whose keys have all expired is well, too.
+        let proved = self.proved.iter().map(|proved| &proved.key.published);
+        let pair = in_use.chain(proved).find_map(|key| {
             let (_, handle) = live.keys.iter().find(|(kid, _)| kid == key.kid())?;
             Some((key, handle))
         });

@@ -207,10 +207,20 @@ impl TokenSigner {
             look.health = unit.map(|unit| unit.health(&self.board, now));
         }
         if overview.signing.is_some() {
-            let ring = Arc::clone(&self.board.ring());
-            let first = self.attempts(&ring, now, 0).into_iter().next();
-            overview.signing = first.map(|(choice, _)| choice.key.kid().clone());
+            let signing = self.signing_key(&self.board.ring(), now);
+            overview.signing = signing.map(|key| key.kid().clone());
         }
+    }
+
+    /// The key that would sign a mint now: the first of those that a token can be asked for.
+    pub(in crate::keys) fn signing_key(
+        &self,
+        ring: &KeyRing,
+        now: UnixSeconds,
+    ) -> Option<Arc<PublishedKey>> {
+        let attempts = self.attempts(ring, now, ring.timetable().usual_life());
+        let first = attempts.into_iter().next();
+        first.map(|(choice, _)| Arc::clone(choice.key))
     }
 
     /// Has every token looked at now.

@@ -28,4 +28,4 @@ pub use own_keys::{ec_pkcs8, private_ec_jwk, private_rsa_jwk, rsa_jwk, rsa_pkcs8
 pub use service::{Launch, Service};
 pub use softhsm::{KeyPair, SoftHsm};
 pub use traffic::{Outcome, Pace, Traffic};
-pub use wait::{stretched, until};
+pub use wait::{stretched, throughout, until};

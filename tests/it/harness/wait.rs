@@ -15,6 +15,15 @@ pub fn until<T>(what: &str, within: Duration, mut look: impl FnMut() -> Option<T
     }
 }
 
+/// Claims it again and again for so long.
+pub fn throughout(time: Duration, claim: impl Fn()) {
+    let since = Instant::now();
+    while since.elapsed() < time {
+        claim();
+        std::thread::sleep(CLAIM_AGAIN);
+    }
+}
+
 /// The bound as it stands while up to four programs want each processor; in proportion longer beyond, because a service that
 /// is not given a processor cannot keep any time.
 pub fn stretched(bound: Duration) -> Duration {
@@ -29,3 +38,4 @@ pub fn stretched(bound: Duration) -> Duration {
 }
 
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+const CLAIM_AGAIN: Duration = Duration::from_millis(50);
