@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::hang::{Act, goes_on};
 use super::keys::KeysError;
 use crate::config::{
     KeySelector, Pin, PinFileError, PinSource, Pkcs11Config, TokenConfig, pin_file,
@@ -27,6 +28,7 @@ pub(super) struct Running(Arc<Module>);
 
 impl Opened {
     pub(super) fn new(config: &Pkcs11Config, on: &TokenConfig) -> Result<Self, KeysError> {
+        goes_on(&on.module, &on.token.describe(), Act::Look);
         let guard = PinGuard::new(state_directory(config)?);
         let pin = pin(&on.pin)?;
         let running = Running::start(Module::load(&on.module)?)?;
@@ -35,6 +37,11 @@ impl Opened {
             _module: running,
             pin,
         })
+    }
+
+    /// What follows changes the token.
+    pub(super) fn will(&self, act: Act) {
+        goes_on(self.token.module().path(), self.token.label(), act);
     }
 
     pub(super) fn reports(

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 
 use aws_lc_rs::rand;
 
+use super::super::hang::Act;
 use super::super::opened::Opened;
 use super::super::preview::{Preview, PreviewedToken, pkcs11};
 use super::activation::Situation;
@@ -198,6 +199,7 @@ fn made(
         algorithm: order.algorithm,
         names: naming::names(prefix, order.at, &Ids::new(order.stamp)?)?,
     };
+    opened.will(Act::Make);
     let made = generate::generate(&opened.token, &new)?;
     let (key, warnings) = opened.read_back(config, &made.stored)?;
     let jwk = key.published.jwk().clone();
