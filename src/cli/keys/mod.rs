@@ -26,6 +26,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::hang::{self, End};
+use super::opened::Unproved;
 use super::{Outside, failed};
 use crate::clock::Moment;
 use crate::config::{Config, KeySource, PinSource, pin_file};
@@ -83,8 +84,15 @@ pub enum KeysError {
     ClockInDoubt,
     #[error("the system gives no random bytes for a CKA_ID")]
     NoRandom,
-    #[error("the key was made ({label}) but the service will not use it: {reason}")]
-    NotUsable { label: String, reason: String },
+    #[error(
+        "the key was made ({label:?}, CKA_ID {id}), but it has not proved itself: {reason}. It stays on the token, and the service uses it once that reason is gone; `keys list` shows whether it does. If you do not want it, remove it with the tool of your HSM"
+    )]
+    NotUsable {
+        label: String,
+        /// CKA_ID.
+        id: String,
+        reason: Box<Unproved>,
+    },
     #[error("not on every token. On {token}: {error}. {made}")]
     Partly {
         token: String,

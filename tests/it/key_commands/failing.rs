@@ -1,6 +1,6 @@
 //! Tokens that hang or fail under a command: it ends, and says what is left behind.
 
-use super::try_keys;
+use super::{json, keys, listed, states, try_keys};
 use crate::harness::Launch;
 use crate::harness::faults::FaultyHsm;
 
@@ -44,4 +44,50 @@ fn a_call_that_hangs_after_the_key_was_made_leaves_word_of_it() {
         assert!(ended.stderr.contains(part), "{part}: {ended:?}");
     }
     assert!(faulty.hsm.objects().contains("Private Key Object"));
+}
+
+#[test]
+fn a_new_key_that_meets_a_passing_fault_is_looked_at_once_more() {
+    let faulty = FaultyHsm::without_key();
+    // One for each mechanism of the first look.
+    for rule in [
+        "C_SignInit fail CKR_DEVICE_ERROR times 1",
+        "C_Sign fail CKR_FUNCTION_FAILED times 1",
+    ] {
+        faulty.rules(rule);
+        let made = json(&keys(
+            faulty.launch(),
+            &[
+                "generate",
+                "--alg",
+                "ES256",
+                "--activate-in",
+                "1h",
+                "--json",
+            ],
+        ));
+
+        assert_eq!(made["keys"].as_array().unwrap().len(), 1, "{rule}: {made}");
+    }
+}
+
+#[test]
+fn a_new_key_that_cannot_prove_itself_is_named_and_is_used_once_the_fault_is_gone() {
+    let faulty = FaultyHsm::without_key();
+    faulty.rules("C_SignInit fail CKR_DEVICE_ERROR");
+    let failed = try_keys(faulty.launch(), &["generate", "--alg", "ES256"]);
+
+    assert_eq!(failed.code, Some(1), "{failed:?}");
+    faulty.no_rules();
+    let list = listed(faulty.launch());
+    assert_eq!(states(&list).len(), 1, "{list}");
+    assert_eq!(list["keys"][0]["state"], "ACTIVE");
+    let object = &list["keys"][0]["objects"][0];
+    for name in ["label", "id"] {
+        let name = object[name].as_str().unwrap();
+        assert!(failed.stderr.contains(name), "{name}: {failed:?}");
+    }
+    for part in ["CKR_DEVICE_ERROR", "stays on the token", "`keys list`"] {
+        assert!(failed.stderr.contains(part), "{part}: {failed:?}");
+    }
 }
