@@ -68,6 +68,14 @@ pub enum KeysError {
         "the token {token} wants a login before a key can be made. Give --pin-file or set MACP_AUTH_PKCS11_PIN_FILE"
     )]
     NoPin { token: String },
+    #[error(
+        "--token {label} names {found} tokens of the configuration, and has to name one. They are: {known}. Where two have one label, set MACP_AUTH_PKCS11_URI to the one that is meant"
+    )]
+    NotOneToken {
+        label: String,
+        found: usize,
+        known: String,
+    },
     #[error(transparent)]
     TooSoon(#[from] Box<TooSoon>),
     #[error(

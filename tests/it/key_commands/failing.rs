@@ -1,8 +1,12 @@
 //! Tokens that hang or fail under a command: it ends, and says what is left behind.
 
-use super::{json, keys, listed, states, try_keys};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{Two, json, keys, listed, states, try_keys};
 use crate::harness::Launch;
-use crate::harness::faults::FaultyHsm;
+use crate::harness::faults::{FaultyHsm, fault_module};
 
 fn impatient(faulty: &FaultyHsm) -> Launch {
     faulty.launch().set("MACP_AUTH_STUCK_EXIT_SECONDS", "1")
@@ -90,4 +94,73 @@ fn a_new_key_that_cannot_prove_itself_is_named_and_is_used_once_the_fault_is_gon
     for part in ["CKR_DEVICE_ERROR", "stays on the token", "`keys list`"] {
         assert!(failed.stderr.contains(part), "{part}: {failed:?}");
     }
+}
+
+#[test]
+fn a_key_that_one_token_lacks_is_named_with_the_way_to_make_it() {
+    let two = Two::new();
+    keys(two.launch(), &["generate", "--alg", "ES256"]);
+    // The second token takes no new key.
+    let faulty = two
+        .launch()
+        .set("FAULT_MODULE_TARGET", two.0.module())
+        .set("FAULT_MODULE_CONTROL", two.0.path("rules"));
+    let uri = |token: &str| {
+        let module = fault_module();
+        let module = std::path::PathBuf::from(module);
+        let (module, pin) = (module.display(), two.0.pin_file());
+        format!(
+            "pkcs11:token={token}?module-path={module}&pin-source={}",
+            pin.display()
+        )
+    };
+    let faulty = faulty.set(
+        "MACP_AUTH_PKCS11_URI",
+        format!("{} {}", uri("one"), uri("two")),
+    );
+    std::fs::write(
+        two.0.path("rules"),
+        "C_GenerateKeyPair fail CKR_DEVICE_MEMORY token two\n",
+    )
+    .unwrap();
+
+    // The lead of the default rules, without the margin: what is made later is made too late for it.
+    let partly = try_keys(faulty, &["generate", "--activate-in", "15m"]);
+    assert_eq!(partly.code, Some(1), "{partly:?}");
+    for part in [
+        "On two:",
+        "CKR_DEVICE_MEMORY",
+        "Made: ",
+        "on one",
+        "--activate-at 2",
+        "--token two",
+    ] {
+        assert!(partly.stderr.contains(part), "{part}: {}", partly.stderr);
+    }
+    let command = partly.stderr.split('`').nth(1).unwrap();
+    let mut arguments: Vec<&str> = command.split_whitespace().skip(1).collect();
+    arguments.push("--json");
+    std::thread::sleep(Duration::from_secs(2));
+    let made = json(&keys(two.launch(), &arguments));
+    assert_eq!(made["keys"].as_array().unwrap().len(), 1, "{made}");
+    let late = &made["keys"][0];
+    assert_eq!(late["token"], "two");
+    assert!(
+        late["signs_from"].as_str() > late["active_from"].as_str(),
+        "its own lead: {made}"
+    );
+    assert!(
+        made["notes"].to_string().contains("published for the lead"),
+        "{made}"
+    );
+
+    let list = listed(two.launch());
+    let prepared: Vec<&Value> = list["keys"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|key| key["state"] == "PREPARED")
+        .collect();
+    assert_eq!(prepared.len(), 2, "{list}");
+    assert_eq!(prepared[0]["active_from"], prepared[1]["active_from"]);
 }
