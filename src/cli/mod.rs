@@ -6,6 +6,7 @@
 mod columns;
 mod config;
 mod doctor;
+mod hang;
 mod healthcheck;
 pub mod keys;
 mod opened;
@@ -56,7 +57,7 @@ Exit codes:
   0  done; a service that was told to stop, and did
   1  could not start, or the command failed; the reason is on stderr
   2  the command line is wrong; from `doctor`: warnings alone
-  75 no token signs, and a call into its PKCS#11 module does not come back: start again";
+  75 a call into a PKCS#11 module does not come back, and no token signs: start again; from `keys` and `jwks`: look at the HSM";
 
 /// Mints short-lived JWTs for MACP agents with a key that never leaves its PKCS#11 token
 #[derive(Debug, Parser)]

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use super::hang::{Act, goes_on};
 use super::keys::KeysError;
 use crate::config::{
     KeySelector, Pin, PinFileError, PinSource, Pkcs11Config, TokenConfig, pin_file,
 };
 use crate::keys::lists::KeySchedule;
-use crate::keys::pkcs11::discovery::{self, FoundKey, KeyReport, Search};
+use crate::keys::pkcs11::discovery::{self, FoundKey, KeyReport, Refusal, Search};
 use crate::keys::pkcs11::generate::KeyNaming;
 use crate::keys::pkcs11::module::Module;
 use crate::keys::pkcs11::pin_guard::PinGuard;
@@ -25,8 +26,20 @@ pub(super) struct Opened {
 /// An initialised module, finalised when dropped.
 pub(super) struct Running(Arc<Module>);
 
+/// Why a key that was just made cannot be used, now or ever.
+#[derive(Debug, thiserror::Error)]
+pub enum Unproved {
+    #[error("it cannot be found again")]
+    NotFound,
+    #[error(transparent)]
+    Token(#[from] TokenFault),
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+}
+
 impl Opened {
     pub(super) fn new(config: &Pkcs11Config, on: &TokenConfig) -> Result<Self, KeysError> {
+        goes_on(&on.module, &on.token.describe(), Act::Look);
         let guard = PinGuard::new(state_directory(config)?);
         let pin = pin(&on.pin)?;
         let running = Running::start(Module::load(&on.module)?)?;
@@ -35,6 +48,11 @@ impl Opened {
             _module: running,
             pin,
         })
+    }
+
+    /// What follows changes the token.
+    pub(super) fn will(&self, act: Act) {
+        goes_on(self.token.module().path(), self.token.label(), act);
     }
 
     pub(super) fn reports(
@@ -46,28 +64,58 @@ impl Opened {
         find_keys(&self.token, config, keys, self.pin.as_ref(), schedule)
     }
 
-    /// The key just made, judged and proved like any other; and what the policy lets pass.
+    /// The key just made, judged and proved like any other; and what the policy lets pass. Looked at twice where the first time may
+    /// have met a passing fault.
     pub(super) fn read_back(
         &self,
         config: &Pkcs11Config,
         made: &KeyNaming,
     ) -> Result<(FoundKey, Vec<String>), KeysError> {
+        let first = self.proved(config, made);
+        let outcome = first.or_else(|unproved| {
+            if unproved.may_pass() {
+                self.proved(config, made)
+            } else {
+                Err(unproved)
+            }
+        });
+        outcome.map_err(|reason| KeysError::NotUsable {
+            label: made.label.clone(),
+            id: hex::encode(&made.id),
+            reason: Box::new(reason),
+        })
+    }
+
+    fn proved(
+        &self,
+        config: &Pkcs11Config,
+        made: &KeyNaming,
+    ) -> Result<(FoundKey, Vec<String>), Unproved> {
         let only_this = KeySelector::Fixed {
             label: Some(made.label.clone()),
             id: Some(made.id.clone()),
         };
         let found = self.reports(config, &only_this, None)?.into_iter().next();
-        let outcome = found.map_or_else(
-            || Err("it cannot be found again".to_owned()),
-            |report| {
-                let key = report.outcome.map_err(|refusal| refusal.to_string())?;
-                Ok((key, report.warnings))
+        let report = found.ok_or(Unproved::NotFound)?;
+        Ok((report.outcome?, report.warnings))
+    }
+}
+
+impl Unproved {
+    /// Not the verdict on a key that was read.
+    const fn may_pass(&self) -> bool {
+        match self {
+            Self::NotFound | Self::Token(_) => true,
+            Self::Refused(refusal) => match refusal {
+                Refusal::NoPublicKey | Refusal::NoMechanism { .. } | Refusal::Unreadable(_) => true,
+                Refusal::BadInstant
+                | Refusal::Ambiguous { .. }
+                | Refusal::ForeignPublicKey
+                | Refusal::Unfit(_)
+                | Refusal::Policy { .. }
+                | Refusal::WantsPin => false,
             },
-        );
-        outcome.map_err(|reason| KeysError::NotUsable {
-            label: made.label.clone(),
-            reason,
-        })
+        }
     }
 }
 

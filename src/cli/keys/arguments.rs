@@ -100,6 +100,9 @@ pub struct MakeArguments {
 pub struct GenerateArguments {
     #[command(flatten)]
     pub make: MakeArguments,
+    /// Make it on this token of the configuration alone, by its label; again for each further one
+    #[arg(long = "token", value_name = "LABEL")]
+    pub tokens: Vec<String>,
     #[command(flatten)]
     pub activation: ActivationArguments,
     #[command(flatten)]

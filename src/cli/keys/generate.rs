@@ -13,6 +13,7 @@ use std::path::PathBuf;
 
 use aws_lc_rs::rand;
 
+use super::super::hang::Act;
 use super::super::opened::Opened;
 use super::super::preview::{Preview, PreviewedToken, pkcs11};
 use super::activation::Situation;
@@ -34,6 +35,13 @@ use crate::keys::schedule::Created;
 
 use told::Answer;
 pub use told::MadeSoFar;
+
+/// A token that gets a key.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    on: &'a TokenConfig,
+    token: &'a PreviewedToken,
+}
 
 /// What to make.
 struct Order {
@@ -85,6 +93,7 @@ pub(super) fn rotated(
     let preview = Preview::of(config, now)?;
     let asked = GenerateArguments {
         make: asked.make,
+        tokens: Vec::new(),
         activation: ActivationArguments::default(),
         record: RecordArguments::default(),
     };
@@ -120,26 +129,23 @@ fn make(
         stamp: uuid::Timestamp::now(uuid::NoContext),
     };
     // Everything that can be known before anything is made.
-    for (on, token) in pkcs11.tokens.iter().zip(&preview.tokens) {
-        naming::names(prefix(on)?, order.at, &Ids::new(order.stamp)?)?;
-        if token.wants_login {
-            let token = token.label.clone();
-            return Err(KeysError::NoPin { token });
-        }
+    let places = places(pkcs11, preview, &asked.tokens)?;
+    for place in &places {
+        place.takes(&order)?;
     }
     let sheets = asked
         .record
         .record
         .as_deref()
-        .map(|path| record::sheets(path, &asked.record.attestation, pkcs11.tokens.len()));
+        .map(|path| record::sheets(path, &asked.record.attestation, places.len()));
     let mut sheets = sheets.transpose()?.into_iter().flatten();
     let mut pairs: Vec<NewPair> = Vec::new();
-    for (on, token) in pkcs11.tokens.iter().zip(&preview.tokens) {
+    for (number, place) in places.iter().enumerate() {
         let sheet = sheets.next();
         let pair = if asked.make.dry_run {
-            rehearsed(on, token, &order, sheet.as_ref())
+            rehearsed(place, &order, sheet.as_ref())
         } else {
-            made(pkcs11, on, &order, sheet)
+            made(pkcs11, place.on, &order, sheet)
         };
         match pair {
             Ok(pair) => pairs.push(pair),
@@ -147,17 +153,42 @@ fn make(
             // What was made before is told all the same: it is on its token.
             Err(error) => {
                 return Err(KeysError::Partly {
-                    token: token.label.clone(),
+                    token: place.token.label.clone(),
                     error: Box::new(error),
-                    made: MadeSoFar::new(&pairs, &order),
+                    made: MadeSoFar::new(&pairs, places.get(number..).unwrap_or_default(), &order),
                 });
             }
         }
     }
     let after = Moment::now();
-    add(preview, &pairs, &order, after);
+    add(preview, &places, &pairs, &order, after);
     let overview = preview.board.overview(after);
     Ok(Answer::new(pairs, &order, situation.published, overview))
+}
+
+/// The tokens of these labels, in the order of the configuration; all of them where none is named.
+fn places<'a>(
+    config: &'a Pkcs11Config,
+    preview: &'a Preview,
+    named: &[String],
+) -> Result<Vec<Place<'a>>, KeysError> {
+    let all = config.tokens.iter().zip(&preview.tokens);
+    let all = all.map(|(on, token)| Place { on, token });
+    for label in named {
+        let of_it = preview.tokens.iter().filter(|token| token.label == *label);
+        let found = of_it.count();
+        if found != 1 {
+            let known = preview.tokens.iter().map(|token| token.label.as_str());
+            return Err(KeysError::NotOneToken {
+                label: label.clone(),
+                found,
+                known: known.collect::<Vec<_>>().join(", "),
+            });
+        }
+    }
+    Ok(all
+        .filter(|place| named.is_empty() || named.contains(&place.token.label))
+        .collect())
 }
 
 fn situation(before: &Overview) -> Situation {
@@ -198,6 +229,7 @@ fn made(
         algorithm: order.algorithm,
         names: naming::names(prefix, order.at, &Ids::new(order.stamp)?)?,
     };
+    opened.will(Act::Make);
     let made = generate::generate(&opened.token, &new)?;
     let (key, warnings) = opened.read_back(config, &made.stored)?;
     let jwk = key.published.jwk().clone();
@@ -242,8 +274,7 @@ fn made(
 
 /// A pair of this process in the place of one that is not made.
 fn rehearsed(
-    on: &TokenConfig,
-    token: &PreviewedToken,
+    Place { on, token }: &Place<'_>,
     order: &Order,
     sheet: Option<&Sheet>,
 ) -> Result<NewPair, KeysError> {
@@ -263,8 +294,8 @@ fn rehearsed(
 }
 
 /// As a running service will find them.
-fn add(preview: &Preview, pairs: &[NewPair], order: &Order, now: Moment) {
-    for (token, pair) in preview.tokens.iter().zip(pairs) {
+fn add(preview: &Preview, places: &[Place<'_>], pairs: &[NewPair], order: &Order, now: Moment) {
+    for (Place { token, .. }, pair) in places.iter().zip(pairs) {
         if let Ok(key) = PublishedKey::new(pair.jwk.clone()) {
             let new = Found {
                 key: key.into(),
@@ -273,6 +304,18 @@ fn add(preview: &Preview, pairs: &[NewPair], order: &Order, now: Moment) {
             };
             preview.add(&token.name, new, now);
         }
+    }
+}
+
+impl Place<'_> {
+    /// What it would refuse, as far as that can be known before.
+    fn takes(&self, order: &Order) -> Result<(), KeysError> {
+        naming::names(prefix(self.on)?, order.at, &Ids::new(order.stamp)?)?;
+        if self.token.wants_login {
+            let token = self.token.label.clone();
+            return Err(KeysError::NoPin { token });
+        }
+        Ok(())
     }
 }
 

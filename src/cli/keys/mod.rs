@@ -23,7 +23,10 @@ mod timeline;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
+use super::hang::{self, End};
+use super::opened::Unproved;
 use super::{Outside, failed};
 use crate::clock::Moment;
 use crate::config::{Config, KeySource, PinSource, pin_file};
@@ -32,6 +35,7 @@ use crate::keys::Board;
 use crate::keys::board::{KeyOverview, Overview};
 use crate::keys::label::LabelTooLong;
 use crate::keys::lists::ListsError;
+use crate::keys::pkcs11::ffi;
 use crate::keys::pkcs11::module::LoadError;
 use crate::keys::pkcs11::token::TokenFault;
 use crate::state_dir::StateDirError;
@@ -64,6 +68,14 @@ pub enum KeysError {
         "the token {token} wants a login before a key can be made. Give --pin-file or set MACP_AUTH_PKCS11_PIN_FILE"
     )]
     NoPin { token: String },
+    #[error(
+        "--token {label} names {found} tokens of the configuration, and has to name one. They are: {known}. Where two have one label, set MACP_AUTH_PKCS11_URI to the one that is meant"
+    )]
+    NotOneToken {
+        label: String,
+        found: usize,
+        known: String,
+    },
     #[error(transparent)]
     TooSoon(#[from] Box<TooSoon>),
     #[error(
@@ -80,8 +92,15 @@ pub enum KeysError {
     ClockInDoubt,
     #[error("the system gives no random bytes for a CKA_ID")]
     NoRandom,
-    #[error("the key was made ({label}) but the service will not use it: {reason}")]
-    NotUsable { label: String, reason: String },
+    #[error(
+        "the key was made ({label:?}, CKA_ID {id}), but it has not proved itself: {reason}. It stays on the token, and the service uses it once that reason is gone; `keys list` shows whether it does. If you do not want it, remove it with the tool of your HSM"
+    )]
+    NotUsable {
+        label: String,
+        /// CKA_ID.
+        id: String,
+        reason: Box<Unproved>,
+    },
     #[error("not on every token. On {token}: {error}. {made}")]
     Partly {
         token: String,
@@ -140,32 +159,39 @@ pub enum KeysError {
 pub(super) fn run(outside: &mut Outside<'_>, command: KeysCommand) -> ExitCode {
     let now = Moment::now();
     match command {
-        KeysCommand::List(asked) => with(outside, None, |config, _| {
+        KeysCommand::List(asked) => with(outside, None, move |config, _| {
             list::answer(&config, asked.json, now)
         }),
-        KeysCommand::Plan(asked) => with(outside, None, |config, columns| {
+        KeysCommand::Plan(asked) => with(outside, None, move |config, columns| {
             plan::answer(&config, asked.json, columns, now)
         }),
         KeysCommand::Generate(asked) => {
-            with(outside, asked.make.pin_file.as_deref(), |config, _| {
+            let pin_file = asked.make.pin_file.clone();
+            with(outside, pin_file.as_deref(), move |config, _| {
                 generate::answer(&config, &asked, now)
             })
         }
         KeysCommand::Rotate(asked) => {
             let pin_file = asked.make.pin_file.clone();
-            with(outside, pin_file.as_deref(), |config, columns| {
+            with(outside, pin_file.as_deref(), move |config, columns| {
                 generate::rotated(&config, asked, columns, now)
             })
         }
-        KeysCommand::Prune(asked) => with(outside, asked.pin_file.as_deref(), |config, _| {
-            prune::answer(&config, &asked, now)
-        }),
-        KeysCommand::RevokeBound(asked) => with(outside, None, |config, _| {
+        KeysCommand::Prune(asked) => {
+            let pin_file = asked.pin_file.clone();
+            with(outside, pin_file.as_deref(), move |config, _| {
+                prune::answer(&config, &asked, now)
+            })
+        }
+        KeysCommand::RevokeBound(asked) => with(outside, None, move |config, _| {
             revoke_bound::answer(&config, &asked, now)
         }),
-        KeysCommand::Record(asked) => with(outside, asked.pin_file.as_deref(), |config, _| {
-            record::answer(&config, &asked, now)
-        }),
+        KeysCommand::Record(asked) => {
+            let pin_file = asked.pin_file.clone();
+            with(outside, pin_file.as_deref(), move |config, _| {
+                record::answer(&config, &asked, now)
+            })
+        }
         KeysCommand::VerifyRecord(asked) => outside.answer(record::verified(&asked)),
     }
 }
@@ -174,14 +200,27 @@ pub(super) fn run(outside: &mut Outside<'_>, command: KeysCommand) -> ExitCode {
 fn with(
     outside: &mut Outside<'_>,
     pin_file: Option<&Path>,
-    command: impl FnOnce(Config, usize) -> Result<String, KeysError>,
+    command: impl FnOnce(Config, usize) -> Result<String, KeysError> + Send + 'static,
 ) -> ExitCode {
     let Some(config) = configured(outside, pin_file) else {
         return failed();
     };
     let columns = columns(outside);
-    let answer = command(config, columns);
-    outside.answer(answer)
+    let patience = match &config.source {
+        KeySource::Pkcs11(pkcs11) => pkcs11.stuck_exit,
+        // No module is called.
+        KeySource::Ephemeral(_) | KeySource::Env(_) => Duration::MAX,
+    };
+    match hang::watched(patience, move || command(config, columns)) {
+        Ok(End::Answer(answer)) => outside.answer(answer),
+        Ok(End::Hung(hung)) => {
+            outside.complain(&hung);
+            // The module's destructors would wait for the call that hangs.
+            ffi::exit_now(ffi::STUCK_EXIT_CODE);
+        }
+        Ok(End::Panicked(panic)) => std::panic::resume_unwind(panic),
+        Err(cause) => outside.answer(Err(KeysError::Thread(cause))),
+    }
 }
 
 /// The configuration. `pin_file` takes the place of the configured PIN, because the user of the service may not be

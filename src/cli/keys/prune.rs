@@ -11,6 +11,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::super::columns::aligned;
+use super::super::hang::Act;
 use super::super::opened::Opened;
 use super::super::preview::{Preview, PreviewedToken, pkcs11};
 use super::arguments::PruneArguments;
@@ -132,6 +133,7 @@ fn destroy_on(
         });
         let kid = doomed.kid().clone();
         let (report, key) = found.ok_or_else(|| KeysError::Moved { kid: kid.clone() })?;
+        opened.will(Act::Destroy);
         destroy::destroy(&opened.token, report, key)?;
         done.0.push(kid);
     }

@@ -36,6 +36,8 @@ const FURTHEST: u64 = 400 * 86_400;
 /// Drawn where nothing is about to happen.
 const QUIET: u64 = 3600;
 const NARROWEST: usize = 20;
+/// Wider is no terminal, and the formatter of the standard library takes no width above 65535.
+const WIDEST: usize = 500;
 
 impl Life {
     fn at(&self, time: u64) -> char {
@@ -100,11 +102,11 @@ impl Window {
     }
 }
 
-/// The drawing, `width` characters wide at most.
+/// The drawing, `width` characters wide at most where that can be drawn and read.
 pub(super) fn drawn(lives: &[(String, Life)], now: UnixSeconds, width: usize) -> String {
     let margin = lives.iter().map(|(label, _)| label.chars().count());
     let margin = margin.max().unwrap_or(0) + 1;
-    let columns = width.saturating_sub(margin).max(NARROWEST);
+    let columns = width.saturating_sub(margin).clamp(NARROWEST, WIDEST);
     let window = Window::of(lives, now.get(), columns);
     let mark = window.column(now.get());
     let mut text = String::new();
@@ -198,6 +200,23 @@ mod tests {
             30,
             "{text}"
         );
+    }
+
+    #[test]
+    fn no_terminal_is_too_wide_or_too_narrow_to_draw_for() {
+        let lives = [(
+            "a ACTIVE",
+            life(NOW - 9000, NOW - 8000, None, Some(NOW + 960)),
+        )];
+        for width in [0, 1, 65_535, 66_000, 99_999_999_999, usize::MAX] {
+            let text = draw(&lives, width);
+
+            let widest = text.lines().map(|line| line.chars().count()).max().unwrap();
+            assert!(
+                (NARROWEST..=WIDEST + 20).contains(&widest),
+                "{width}: {widest}"
+            );
+        }
     }
 
     proptest! {

@@ -135,6 +135,9 @@ impl Functions {
     }
 }
 
+/// Of a process that leaves because a call into a module does not come back. EX_TEMPFAIL of sysexits.h: try again.
+pub const STUCK_EXIT_CODE: u8 = 75;
+
 /// Ends the process without running destructors: a module with a stuck thread would hang or crash in them.
 pub fn exit_now(code: u8) -> ! {
     // SAFETY: _exit takes any status and does not return.

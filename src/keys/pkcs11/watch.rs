@@ -9,8 +9,6 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use super::ffi;
 use super::shared::Shared;
 
-/// EX_TEMPFAIL of sysexits.h: try again.
-const EXIT_CODE: u8 = 75;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// When to act.
@@ -43,7 +41,7 @@ pub(super) fn run(tokens: &[Arc<Shared>], patience: Patience, stop: &Receiver<()
                 stuck_for_seconds = longest.as_secs(),
                 "no token signs and a call into the module does not come back; leaving with exit code 75"
             );
-            ffi::exit_now(EXIT_CODE);
+            ffi::exit_now(ffi::STUCK_EXIT_CODE);
         }
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Two, json, keys, kid_of, listed, states, try_keys};
-use crate::harness::faults::{FaultyHsm, fault_module};
+use crate::harness::faults::FaultyHsm;
 use crate::harness::softhsm::PIN;
 use crate::harness::{KeyPair, SoftHsm, rsa_pkcs8};
 
@@ -177,57 +177,13 @@ fn each_of_two_tokens_gets_a_key_with_the_same_instant() {
 }
 
 #[test]
-fn a_key_that_one_token_lacks_is_named_with_the_way_to_make_it() {
+fn a_token_that_is_not_one_of_the_configuration_gets_no_key() {
     let two = Two::new();
-    keys(two.launch(), &["generate", "--alg", "ES256"]);
-    // The second token takes no new key.
-    let faulty = two
-        .launch()
-        .set("FAULT_MODULE_TARGET", two.0.module())
-        .set("FAULT_MODULE_CONTROL", two.0.path("rules"));
-    let uri = |token: &str| {
-        let module = fault_module();
-        let module = std::path::PathBuf::from(module);
-        let (module, pin) = (module.display(), two.0.pin_file());
-        format!(
-            "pkcs11:token={token}?module-path={module}&pin-source={}",
-            pin.display()
-        )
-    };
-    let faulty = faulty.set(
-        "MACP_AUTH_PKCS11_URI",
-        format!("{} {}", uri("one"), uri("two")),
-    );
-    std::fs::write(
-        two.0.path("rules"),
-        "C_GenerateKeyPair fail CKR_DEVICE_MEMORY token two\n",
-    )
-    .unwrap();
+    let refused = try_keys(two.launch(), &["generate", "--token", "three"]);
 
-    let partly = try_keys(faulty, &["generate"]);
-    assert_eq!(partly.code, Some(1), "{partly:?}");
-    for part in [
-        "On two:",
-        "CKR_DEVICE_MEMORY",
-        "Made: ",
-        "on one",
-        "--activate-at 2",
-    ] {
-        assert!(partly.stderr.contains(part), "{part}: {}", partly.stderr);
-    }
-    let command = partly.stderr.split('`').nth(1).unwrap();
-    let arguments: Vec<&str> = command.split_whitespace().skip(1).collect();
-    keys(two.launch_on(&["two"]), &arguments);
-
-    let list = listed(two.launch());
-    let prepared: Vec<&Value> = list["keys"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter(|key| key["state"] == "PREPARED")
-        .collect();
-    assert_eq!(prepared.len(), 2, "{list}");
-    assert_eq!(prepared[0]["active_from"], prepared[1]["active_from"]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("one, two"), "{refused:?}");
+    assert!(states(&listed(two.launch())).is_empty());
 }
 
 #[test]

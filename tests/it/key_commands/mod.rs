@@ -1,6 +1,7 @@
 //! The `keys` commands on real tokens.
 
 mod ending;
+mod failing;
 mod making;
 mod record;
 

@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 use serde_json::{Value, json};
 
 use super::super::span::{Spelled, instant};
-use super::{NewPair, Order};
+use super::{NewPair, Order, Place};
 use crate::clock::UnixSeconds;
 use crate::jose::{Algorithm, Kid};
 use crate::keys::board::Overview;
@@ -24,17 +24,23 @@ pub(super) struct Answer {
 #[derive(Debug)]
 pub struct MadeSoFar {
     made: Vec<String>,
+    /// Labels of the tokens that have none.
+    lacking: Vec<String>,
     algorithm: Algorithm,
     at: Instant,
 }
 
 impl MadeSoFar {
-    pub(super) fn new(pairs: &[NewPair], order: &Order) -> Self {
+    pub(super) fn new(pairs: &[NewPair], lacking: &[Place<'_>], order: &Order) -> Self {
         let made = pairs.iter();
         let made =
             made.map(|pair| format!("{} ({:?}) on {}", pair.jwk.kid(), pair.label, pair.token));
         Self {
             made: made.collect(),
+            lacking: lacking
+                .iter()
+                .map(|place| place.token.label.clone())
+                .collect(),
             algorithm: order.algorithm,
             at: order.at,
         }
@@ -45,14 +51,20 @@ impl fmt::Display for MadeSoFar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             made,
+            lacking,
             algorithm,
             at,
         } = self;
+        // With the whole configuration: the key joins those of its instant, which are then known, however late it is made.
+        let tokens = lacking
+            .iter()
+            .map(|label| format!(" --token {}", word(label)));
         write!(
             f,
-            "Made: {}. Once that token is well, give it its own: `keys generate --alg {algorithm} --activate-at {}` with MACP_AUTH_PKCS11_URI naming that token alone",
+            "Made: {}. Once that token is well, make what is missing: `keys generate --alg {algorithm} --activate-at {at}{tokens}`, whenever that is: each key waits for the lead of its own before it signs. Not where `keys list` shows that the token has its key",
             made.join(", "),
-            at.seconds().rfc3339()
+            tokens = tokens.collect::<String>(),
+            at = at.seconds().rfc3339()
         )
     }
 }
@@ -219,6 +231,32 @@ impl Answer {
     }
 }
 
+/// As a shell takes it for one word.
+fn word(label: &str) -> String {
+    let plain = |char: char| char.is_ascii_alphanumeric() || "-_.".contains(char);
+    if label.chars().all(plain) {
+        label.to_owned()
+    } else {
+        format!("'{}'", label.replace('\'', r"'\''"))
+    }
+}
+
 fn note_line(text: &mut String, note: &str) {
     writeln!(text, "note: {note}").ok();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_is_one_word_of_a_shell() {
+        for (label, want) in [
+            ("macp-auth_1.2", "macp-auth_1.2"),
+            ("two words", "'two words'"),
+            ("it's", r"'it'\''s'"),
+        ] {
+            assert_eq!(word(label), want);
+        }
+    }
 }
