@@ -22,6 +22,17 @@ pub struct Verifiers {
 pub struct Fetch {
     pub version: Arc<JwksVersion>,
     pub at: UnixSeconds,
+    /// Seconds since the one before: how long this verifier really keeps a set. 0 where it has come only once.
+    every: u64,
+}
+
+impl Fetch {
+    /// A verifier that was not seen for two of its lives is gone. Its life is the configured one, or the longer one that it has shown:
+    /// up to the lead, because beyond that no wait would help.
+    pub fn is_recent(&self, rules: &Rules, now: UnixSeconds) -> bool {
+        let life = rules.verifier_ttl.max(self.every.min(rules.lead));
+        now <= self.at.plus(life.saturating_mul(2))
+    }
 }
 
 /// More addresses than any installation has verifiers; beyond it the one that asked longest ago is forgotten.
@@ -36,15 +47,24 @@ impl Verifiers {
                 self.fetches.remove(&oldest);
             }
         }
+        let before = self.fetches.get(&address).map_or(at, |fetch| fetch.at);
+        let every = at.get().saturating_sub(before.get());
         let version = Arc::clone(version);
-        self.fetches.insert(address, Fetch { version, at });
+        self.fetches.insert(address, Fetch { version, at, every });
     }
 
-    /// Addresses seen since `since` whose last fetch had no such key.
-    pub fn lacking(&self, kid: &Kid, since: UnixSeconds) -> impl Iterator<Item = IpAddr> {
+    /// Addresses seen lately whose last fetch had no such key.
+    pub fn lacking(
+        &self,
+        kid: &Kid,
+        rules: &Rules,
+        now: UnixSeconds,
+    ) -> impl Iterator<Item = IpAddr> {
         self.fetches
             .iter()
-            .filter(move |(_, fetch)| fetch.at >= since && !fetch.version.kids.contains(kid))
+            .filter(move |(_, fetch)| {
+                fetch.is_recent(rules, now) && !fetch.version.kids.contains(kid)
+            })
             .map(|(address, _)| *address)
     }
 
@@ -56,7 +76,7 @@ impl Verifiers {
             .flat_map(|generation| &generation.keys)
             .filter(|entry| now < entry.ripe.plus(rules.lead))
             .map(|entry| &entry.member.kid)
-            .filter(|kid| self.lacking(kid, seen_since(rules, now)).next().is_some())
+            .filter(|kid| self.lacking(kid, rules, now).next().is_some())
             .cloned()
             .collect()
     }
@@ -67,11 +87,6 @@ impl Verifiers {
             .iter()
             .map(|(address, fetch)| (*address, fetch))
     }
-}
-
-/// Verifiers that were not seen for two of their lives are gone.
-pub fn seen_since(rules: &Rules, now: UnixSeconds) -> UnixSeconds {
-    UnixSeconds::new(now.get().saturating_sub(2 * rules.verifier_ttl))
 }
 
 #[cfg(test)]
@@ -103,12 +118,41 @@ mod tests {
         verifiers.fetched(address(1), &old, at(100));
         verifiers.fetched(address(2), &old, at(90));
         verifiers.fetched(address(3), &new, at(100));
+        let rules = Rules {
+            verifier_ttl: 10,
+            ..Rules::SHORT
+        };
 
-        let lacking = |verifiers: &Verifiers, since| verifiers.lacking(&b, at(since)).count();
-        assert_eq!(lacking(&verifiers, 80), 2);
-        assert_eq!(lacking(&verifiers, 91), 1, "not seen for long");
+        let lacking = |verifiers: &Verifiers, now| verifiers.lacking(&b, &rules, at(now)).count();
+        assert_eq!(lacking(&verifiers, 110), 2);
+        assert_eq!(lacking(&verifiers, 111), 1, "not seen for long");
         verifiers.fetched(address(1), &new, at(110));
-        assert_eq!(lacking(&verifiers, 91), 0);
+        assert_eq!(lacking(&verifiers, 111), 0);
+    }
+
+    #[test]
+    fn a_verifier_that_keeps_sets_for_longer_than_configured_is_waited_for_by_its_own_time() {
+        let rules = Rules {
+            verifier_ttl: 10,
+            lead: 60,
+            ..Rules::SHORT
+        };
+        let gone_after = |between: u64| {
+            let mut verifiers = Verifiers::default();
+            verifiers.fetched(address(1), &version(&["a"]), at(1_000));
+            verifiers.fetched(address(1), &version(&["a"]), at(1_000 + between));
+            let b = Kid::pinned("b".into()).unwrap();
+            (0..500)
+                .find(|after| {
+                    let now = at(1_000 + between + after);
+                    verifiers.lacking(&b, &rules, now).next().is_none()
+                })
+                .unwrap()
+        };
+
+        for (between, gone) in [(0, 21), (3, 21), (10, 21), (25, 51), (60, 121), (300, 121)] {
+            assert_eq!(gone_after(between), gone, "every {between} s");
+        }
     }
 
     #[test]

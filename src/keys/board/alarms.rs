@@ -4,7 +4,6 @@ use super::{Board, State};
 use crate::clock::{Moment, UnixSeconds};
 use crate::keys::alarm::{Alarm, AlarmKind};
 use crate::keys::memory::TokenName;
-use crate::keys::verifiers::seen_since;
 use crate::keys::{KeyRing, Part, Readiness};
 
 impl Board {
@@ -111,7 +110,7 @@ impl Board {
         let verifiers = self.verifiers.lock();
         let late = newest.into_iter().find_map(|entry| {
             let kid = &entry.member.kid;
-            let lacking = verifiers.lacking(kid, seen_since(rules, now)).next()?;
+            let lacking = verifiers.lacking(kid, rules, now).next()?;
             Some(format!("{kid} signs although the verifier at {lacking} has not fetched it: an activation waits for the lead at most. See to that verifier"))
         });
         late.map(|detail| Alarm::new(AlarmKind::NotConverged, detail))

@@ -12,7 +12,6 @@ use crate::keys::alarm::Alarm;
 use crate::keys::memory::{Known, TokenName};
 use crate::keys::rules::Rules;
 use crate::keys::schedule::{Created, State};
-use crate::keys::verifiers::seen_since;
 use crate::keys::{KeyRing, Part, PublishedKey};
 
 /// See the module.
@@ -215,7 +214,7 @@ impl Board {
     }
 
     fn verifier_overviews(&self, ring: &KeyRing, now: UnixSeconds) -> Vec<VerifierOverview> {
-        let since = seen_since(ring.timetable().rules(), now);
+        let rules = ring.timetable().rules();
         let published = ring.document().map(|document| &document.version.kids);
         let verifiers = self.verifiers.lock();
         let fetches = verifiers.fetches();
@@ -227,7 +226,7 @@ impl Board {
                     address,
                     etag: fetch.version.etag.clone(),
                     at: fetch.at,
-                    recent: fetch.at >= since,
+                    recent: fetch.is_recent(rules, now),
                     lacks: lacks.cloned().collect(),
                 }
             })
