@@ -32,6 +32,7 @@ use crate::keys::Board;
 use crate::keys::board::{KeyOverview, Overview};
 use crate::keys::label::LabelTooLong;
 use crate::keys::lists::ListsError;
+use crate::keys::pkcs11::destroy::DestroyFault;
 use crate::keys::pkcs11::module::LoadError;
 use crate::keys::pkcs11::token::TokenFault;
 use crate::state_dir::StateDirError;
@@ -120,6 +121,8 @@ pub enum KeysError {
         "the token says that it has destroyed {kid}, and still shows it. Use the tool of your HSM"
     )]
     StillThere { kid: Kid },
+    #[error(transparent)]
+    Destroy(#[from] DestroyFault),
     #[error("on {token}: {error}. {done}")]
     PrunedPartly {
         token: String,

@@ -20,11 +20,11 @@ use crate::clock::{Moment, UnixSeconds};
 use crate::config::{Config, Pkcs11Config, TokenConfig};
 use crate::jose::Kid;
 use crate::keys::board::{KeyOverview, Overview, Role};
-use crate::keys::pkcs11::destroy;
+use crate::keys::pkcs11::destroy::{self, DestroyFault};
 use crate::keys::pkcs11::discovery::KeyReport;
 use crate::keys::schedule::State;
 
-/// What was destroyed before a token failed.
+/// The keys whose private half was destroyed before a token failed.
 #[derive(Debug, Clone, Default)]
 pub struct DestroyedSoFar(Vec<Kid>);
 
@@ -132,8 +132,11 @@ fn destroy_on(
         });
         let kid = doomed.kid().clone();
         let (report, key) = found.ok_or_else(|| KeysError::Moved { kid: kid.clone() })?;
-        destroy::destroy(&opened.token, report, key)?;
-        done.0.push(kid);
+        let outcome = destroy::destroy(&opened.token, report, key);
+        if !matches!(outcome, Err(DestroyFault::Untouched(_))) {
+            done.0.push(kid);
+        }
+        outcome?;
     }
     let left = look()?;
     let mut kids = doomed.iter().map(|doomed| doomed.kid());
@@ -268,7 +271,7 @@ impl std::fmt::Display for DestroyedSoFar {
         if kids.is_empty() {
             return f.write_str("Nothing was destroyed");
         }
-        write!(f, "Destroyed before: {}", kids.join(", "))
+        write!(f, "Destroyed for good: {}", kids.join(", "))
     }
 }
 

@@ -5,6 +5,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use super::{Two, json, keys, kid_of, listed, states, try_keys};
+use crate::harness::faults::FaultyHsm;
 use crate::harness::service::PATIENCE;
 use crate::harness::{KeyPair, Launch, SoftHsm, until};
 
@@ -75,6 +76,36 @@ fn prune_destroys_what_has_expired_and_only_if_it_is_told_so() {
     assert_eq!(objects.matches("Public Key Object").count(), 1, "{objects}");
     assert!(keys(launch(), &["prune", "--yes"]).contains("no key to destroy"));
     launch().start().mint(r#"{"sender":"a"}"#);
+}
+
+#[test]
+fn prune_says_what_is_destroyed_where_the_public_half_stays() {
+    let faulty = FaultyHsm::without_key();
+    let launch = || hurried(faulty.launch());
+    let (old, _) = expired_and_active(&launch);
+    let list = listed(launch());
+    let mut keys = list["keys"].as_array().unwrap().iter();
+    let doomed = keys.find(|key| key["kid"] == old[0].as_str()).unwrap();
+
+    faulty.rules("C_DestroyObject fail CKR_DEVICE_ERROR after 1 times 1");
+    let failed = try_keys(launch(), &["prune", "--yes"]);
+    faulty.no_rules();
+
+    assert_eq!(failed.code, Some(1), "{failed:?}");
+    let said = &failed.stderr;
+    assert!(!said.contains("Nothing was destroyed"), "{said}");
+    for word in [
+        &format!("the private half of {} is destroyed", old[0]),
+        &format!("Destroyed for good: {}", old[0]),
+        doomed["label"].as_str().unwrap(),
+        doomed["id"].as_str().unwrap(),
+        "CKR_DEVICE_ERROR",
+    ] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+    let objects = faulty.hsm.objects();
+    assert_eq!(objects.matches("Private Key Object").count(), 1);
+    assert_eq!(objects.matches("Public Key Object").count(), 2);
 }
 
 #[test]
