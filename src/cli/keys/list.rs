@@ -199,6 +199,19 @@ impl Row<'_> {
 }
 
 fn text(tokens: &[&str], rows: &[Row<'_>], overview: &Overview) -> String {
+    let mut text = table(tokens, rows, overview);
+    for row in rows {
+        row.notes(&mut text);
+    }
+    // Refused keys have been told.
+    let alarms = overview.alarms.iter();
+    for alarm in alarms.filter(|alarm| alarm.kind != crate::keys::AlarmKind::KeyRefused) {
+        writeln!(text, "alarm: {}", alarm.detail).ok();
+    }
+    text
+}
+
+fn table(tokens: &[&str], rows: &[Row<'_>], overview: &Overview) -> String {
     if rows.is_empty() {
         let tokens = tokens.join(", ");
         return format!("token {tokens}: no key. Make one with `keys generate`\n");
@@ -219,14 +232,6 @@ fn text(tokens: &[&str], rows: &[Row<'_>], overview: &Overview) -> String {
     match &overview.signing {
         Some(_) => text.push_str("\n* signs now\n"),
         None => text.push_str("\nno key signs now\n"),
-    }
-    for row in rows {
-        row.notes(&mut text);
-    }
-    // Refused keys have been told.
-    let alarms = overview.alarms.iter();
-    for alarm in alarms.filter(|alarm| alarm.kind != crate::keys::AlarmKind::KeyRefused) {
-        writeln!(text, "alarm: {}", alarm.detail).ok();
     }
     text
 }

@@ -115,6 +115,11 @@ pub enum KeysError {
     },
     #[error("no key of that kid is known here: {kid}. Known are: {known}")]
     UnknownKid { kid: String, known: String },
+    /// Which keys may go depends on what was known.
+    #[error(
+        "MACP_AUTH_STATE_DIR: what was known of the keys cannot be read ({reason}), so nothing was destroyed: tokens of a longer life may have been minted than is known now. Bring back a good copy of that file. Without one, move it away, and run this again only when every token that was minted until now has expired"
+    )]
+    MemoryLost { reason: String },
     #[error("{kid} is not where it was a moment ago. Look at `keys list`, and run this again")]
     Moved { kid: Kid },
     #[error(

@@ -116,6 +116,15 @@ impl Plan {
     }
 
     pub(super) fn text(&self, columns: usize) -> String {
+        let mut text = self.drawn(columns);
+        for alarm in &self.alarms {
+            // Writing to a String does not fail.
+            writeln!(text, "alarm: {alarm}").ok();
+        }
+        text
+    }
+
+    fn drawn(&self, columns: usize) -> String {
         if self.keys.is_empty() {
             return "no key. Make one with `keys generate`\n".to_owned();
         }
@@ -146,9 +155,6 @@ impl Plan {
         writeln!(text, "\na new key waits {lead} (lead); an old one is published for {retain} after its successor began (retention)").ok();
         if self.signing.is_none() {
             text.push_str("no key signs now\n");
-        }
-        for alarm in &self.alarms {
-            writeln!(text, "alarm: {alarm}").ok();
         }
         text
     }

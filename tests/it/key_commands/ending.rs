@@ -109,6 +109,49 @@ fn prune_says_what_is_destroyed_where_the_public_half_stays() {
 }
 
 #[test]
+fn a_memory_that_cannot_be_read_is_told_and_prune_destroys_nothing() {
+    let hsm = SoftHsm::new();
+    let state = hsm.path("memory");
+    std::fs::create_dir(&state).unwrap();
+    let file = state.join("jwks.json");
+    let launch = || hurried(hsm.launch()).set("MACP_AUTH_STATE_DIR", &state);
+    let (old, _) = expired_and_active(&launch);
+    let objects = hsm.objects();
+    let lost = "what was known of the keys cannot be read";
+
+    for (name, bytes) in [
+        ("empty", &b""[..]),
+        ("truncated", br#"{"version":2,"keys":[{"#),
+        ("random", b"\xff\x00\x17"),
+        ("another version", br#"{"version":3,"keys":[]}"#),
+        ("a pipe", b"mkfifo"),
+    ] {
+        if bytes == b"mkfifo" {
+            std::fs::remove_file(&file).unwrap();
+            let made = Command::new("mkfifo").arg(&file).status();
+            assert!(made.unwrap().success());
+        } else {
+            std::fs::write(&file, bytes).unwrap();
+        }
+        let refused = try_keys(launch(), &["prune", "--yes"]);
+        assert_eq!(refused.code, Some(1), "{name}: {refused:?}");
+        for word in [lost, "nothing was destroyed", file.to_str().unwrap()] {
+            assert!(refused.stderr.contains(word), "{name}: {refused:?}");
+        }
+        for told in [&["list"][..], &["plan"], &["generate", "--dry-run"]] {
+            let said = keys(launch(), told);
+            assert!(said.contains(lost), "{name}: {told:?}: {said}");
+        }
+        let alarms = listed(launch())["alarms"].to_string();
+        assert!(alarms.contains("\"state\""), "{name}: {alarms}");
+    }
+    assert_eq!(hsm.objects(), objects);
+
+    std::fs::remove_file(&file).unwrap();
+    assert!(keys(launch(), &["prune", "--yes"]).contains(&old[0]));
+}
+
+#[test]
 fn prune_leaves_what_is_retired_prepared_of_the_other_algorithm_or_of_others() {
     let hsm = SoftHsm::with_key("ES256");
     hsm.generate(&["--activate-in", "1h"]);
