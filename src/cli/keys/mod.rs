@@ -144,36 +144,59 @@ pub enum KeysError {
     NoKey,
 }
 
+/// What the answer of a command tells.
+#[derive(Clone, Copy)]
+enum Tell {
+    /// Only what is.
+    Answer,
+    /// What was done, and nobody may miss.
+    Change,
+}
+
+impl Tell {
+    const fn of(command: &KeysCommand) -> Self {
+        if command.changes_something() {
+            Self::Change
+        } else {
+            Self::Answer
+        }
+    }
+}
+
 /// Runs one of them.
 pub(super) fn run(outside: &mut Outside<'_>, command: KeysCommand) -> ExitCode {
     let now = Moment::now();
+    let tell = Tell::of(&command);
     match command {
-        KeysCommand::List(asked) => with(outside, None, |config, _| {
+        KeysCommand::List(asked) => with(outside, None, tell, |config, _| {
             list::answer(&config, asked.json, now)
         }),
-        KeysCommand::Plan(asked) => with(outside, None, |config, columns| {
+        KeysCommand::Plan(asked) => with(outside, None, tell, |config, columns| {
             plan::answer(&config, asked.json, columns, now)
         }),
-        KeysCommand::Generate(asked) => {
-            with(outside, asked.make.pin_file.as_deref(), |config, _| {
-                generate::answer(&config, &asked, now)
-            })
-        }
+        KeysCommand::Generate(asked) => with(
+            outside,
+            asked.make.pin_file.as_deref(),
+            tell,
+            |config, _| generate::answer(&config, &asked, now),
+        ),
         KeysCommand::Rotate(asked) => {
             let pin_file = asked.make.pin_file.clone();
-            with(outside, pin_file.as_deref(), |config, columns| {
+            with(outside, pin_file.as_deref(), tell, |config, columns| {
                 generate::rotated(&config, asked, columns, now)
             })
         }
-        KeysCommand::Prune(asked) => with(outside, asked.pin_file.as_deref(), |config, _| {
+        KeysCommand::Prune(asked) => with(outside, asked.pin_file.as_deref(), tell, |config, _| {
             prune::answer(&config, &asked, now)
         }),
-        KeysCommand::RevokeBound(asked) => with(outside, None, |config, _| {
+        KeysCommand::RevokeBound(asked) => with(outside, None, tell, |config, _| {
             revoke_bound::answer(&config, &asked, now)
         }),
-        KeysCommand::Record(asked) => with(outside, asked.pin_file.as_deref(), |config, _| {
-            record::answer(&config, &asked, now)
-        }),
+        KeysCommand::Record(asked) => {
+            with(outside, asked.pin_file.as_deref(), tell, |config, _| {
+                record::answer(&config, &asked, now)
+            })
+        }
         KeysCommand::VerifyRecord(asked) => outside.answer(record::verified(&asked)),
     }
 }
@@ -182,6 +205,7 @@ pub(super) fn run(outside: &mut Outside<'_>, command: KeysCommand) -> ExitCode {
 fn with(
     outside: &mut Outside<'_>,
     pin_file: Option<&Path>,
+    tell: Tell,
     command: impl FnOnce(Config, usize) -> Result<String, KeysError>,
 ) -> ExitCode {
     let Some(config) = configured(outside, pin_file) else {
@@ -189,7 +213,10 @@ fn with(
     };
     let columns = columns(outside);
     let answer = command(config, columns);
-    outside.answer(answer)
+    match tell {
+        Tell::Answer => outside.answer(answer),
+        Tell::Change => outside.answer_of_change(answer),
+    }
 }
 
 /// The configuration. `pin_file` takes the place of the configured PIN, because the user of the service may not be
