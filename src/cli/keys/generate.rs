@@ -120,13 +120,10 @@ fn make(
         stamp: uuid::Timestamp::now(uuid::NoContext),
     };
     // Everything that can be known before anything is made.
-    for (on, token) in pkcs11.tokens.iter().zip(&preview.tokens) {
+    for on in &pkcs11.tokens {
         naming::names(prefix(on)?, order.at, &Ids::new(order.stamp)?)?;
-        if token.wants_login {
-            let token = token.label.clone();
-            return Err(KeysError::NoPin { token });
-        }
     }
+    preview.shows_every_key()?;
     let sheets = asked
         .record
         .record

@@ -62,7 +62,7 @@ pub enum KeysError {
     #[error(transparent)]
     PinFile(#[from] pin_file::PinFileError),
     #[error(
-        "the token {token} wants a login before a key can be made. Give --pin-file or set MACP_AUTH_PKCS11_PIN_FILE"
+        "nobody is logged in to the token {token}, so its private keys are invisible, and none can be judged or made. Give --pin-file or set MACP_AUTH_PKCS11_PIN_FILE"
     )]
     NoPin { token: String },
     #[error(transparent)]

@@ -4,7 +4,7 @@
 //! EXPIRED by the board, and by what its successors say of themselves  ->  proved once more  ->  destroyed
 //! ```
 //!
-//! Nothing at all where the clock is in doubt, what was known is lost, a token cannot be read, or a token holds no active key.
+//! Nothing at all where the clock is in doubt, what was known is lost, a token cannot be read or wants a login, or a token holds no active key.
 
 use std::fmt::Write as _;
 
@@ -51,6 +51,7 @@ pub(super) fn answer(
 ) -> Result<String, KeysError> {
     let preview = Preview::of(config, now)?;
     believe_the_clock(&preview.board, now)?;
+    preview.shows_every_key()?;
     if let Some(reason) = preview.board.why_memory_is_lost() {
         return Err(KeysError::MemoryLost { reason });
     }

@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use super::{listed, states};
+use super::{keys, listed, states, try_keys};
 use crate::harness::{Launch, SoftHsm};
 
 /// A pipe whose reader has left, and a disk that is full.
@@ -41,4 +41,35 @@ fn a_change_whose_answer_cannot_be_written_is_told_on_stderr() {
         assert_eq!(pruned.code, Some(1), "{name}: {pruned:?}");
         assert!(pruned.stderr.contains("no key to destroy"), "{pruned:?}");
     }
+}
+
+#[test]
+fn a_token_that_hides_its_keys_is_not_called_empty() {
+    let hsm = SoftHsm::with_key("ES256");
+    let launch = || hsm.launch().unset("MACP_AUTH_PKCS11_PIN_FILE");
+    for command in ["list", "plan"] {
+        let said = keys(launch(), &[command]);
+        for word in [
+            "no key can be seen",
+            "nobody is logged in",
+            "MACP_AUTH_PKCS11_PIN_FILE",
+        ] {
+            assert!(said.contains(word), "{command}: {said}");
+        }
+        assert!(!said.contains("keys generate"), "{command}: {said}");
+        let seen = keys(hsm.launch(), &[command]);
+        assert!(!seen.contains("logged in"), "{command}: {seen}");
+    }
+    let warnings = listed(launch())["warnings"].to_string();
+    assert!(warnings.contains("nobody is logged in"), "{warnings}");
+
+    for refused in [&["prune"][..], &["prune", "--yes"], &["generate"]] {
+        let outcome = try_keys(launch(), refused);
+        assert_eq!(outcome.code, Some(1), "{refused:?}: {outcome:?}");
+        for word in ["nobody is logged in", "MACP_AUTH_PKCS11_PIN_FILE"] {
+            assert!(outcome.stderr.contains(word), "{refused:?}: {outcome:?}");
+        }
+    }
+    let jwks = launch().arguments(&["jwks"]).run();
+    assert!(jwks.stderr.contains("nobody is logged in"), "{jwks:?}");
 }
