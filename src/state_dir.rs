@@ -5,7 +5,7 @@
 //! Files are replaced whole: a temporary file, fsync, rename, fsync of the directory.
 
 use std::fs::{self, File, Metadata, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -68,12 +68,17 @@ impl StateDir {
         Ok(directory)
     }
 
+    /// The path of a file in it.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
     /// The file's bytes; None where there is none.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's; what is no regular file is not read.
     pub fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
-        match fs::read(self.0.join(name)) {
+        match read_regular(&self.file(name)) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -132,6 +137,20 @@ impl From<Untrusted> for StateDirError {
             other => Self::Untrusted(other),
         }
     }
+}
+
+fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
+    // O_NONBLOCK: opening a named pipe would wait for its writer.
+    let mut file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Ours alone: what root wrote there was written by another program.
@@ -196,6 +215,17 @@ mod tests {
                 "{name}: {refused:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_pipe_or_a_directory_in_the_place_of_a_file_is_not_read() {
+        let home = tempfile::tempdir().unwrap();
+        let state = StateDir::open(&home.path().join("state")).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, state.file("pipe"), 0o600.into()).unwrap();
+        fs::create_dir(state.file("directory")).unwrap();
+
+        assert!(state.read("pipe").is_err());
+        assert!(state.read("directory").is_err());
     }
 
     #[test]

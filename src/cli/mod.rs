@@ -190,6 +190,25 @@ impl Outside<'_> {
         }
     }
 
+    /// As [`Self::answer`], of a command that has changed something: what it did is told on stderr where stdout takes nothing, even
+    /// to a reader that left.
+    pub fn answer_of_change<E: fmt::Display>(&mut self, answer: Result<String, E>) -> ExitCode {
+        let Ok(text) = answer else {
+            return self.answer(answer);
+        };
+        let written = self.stdout.write_all(text.as_bytes());
+        match written.and_then(|()| self.stdout.flush()) {
+            Ok(()) => DONE,
+            Err(error) => {
+                self.complain(&format_args!(
+                    "the command was carried out; do not repeat it. Its answer cannot be written to stdout ({error}). It is:\n{}",
+                    text.trim_end()
+                ));
+                failed()
+            }
+        }
+    }
+
     /// The exit code of a command that wrote an answer. A reader that left early (`| head`) is told nothing.
     pub fn finish(&mut self, answer: io::Result<ExitCode>) -> ExitCode {
         match answer.and_then(|code| self.stdout.flush().map(|()| code)) {

@@ -75,6 +75,29 @@ impl Preview {
         Ok(preview)
     }
 
+    /// Nobody can tell what a token holds that shows its private keys only after a login.
+    pub(super) fn shows_every_key(&self) -> Result<(), KeysError> {
+        match self.tokens.iter().find(|token| token.wants_login) {
+            Some(token) => Err(KeysError::NoPin {
+                token: token.label.clone(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// A line for each token that may hold more than it shows.
+    pub(super) fn hidden(&self) -> Vec<String> {
+        let tokens = self.tokens.iter().filter(|token| token.wants_login);
+        tokens
+            .map(|token| {
+                format!(
+                    "nobody is logged in to token {:?}, so its private keys are invisible here. Set MACP_AUTH_PKCS11_PIN_FILE",
+                    token.label
+                )
+            })
+            .collect()
+    }
+
     /// What would be, if this key were revoked, too.
     pub(super) fn without(
         &self,

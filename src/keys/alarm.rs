@@ -45,7 +45,7 @@ pub enum AlarmKind {
     List,
     /// An extra key has a kid of ours.
     ExtraConflict,
-    /// The state directory cannot be written.
+    /// What is known of the keys cannot be saved, or could not be read.
     State,
 }
 

@@ -121,6 +121,11 @@ impl Board {
         self.clock.doubt(now).is_none()
     }
 
+    /// Why what was saved could not be read.
+    pub fn why_memory_is_lost(&self) -> Option<String> {
+        self.state.lock().memory.why_lost().map(str::to_owned)
+    }
+
     /// The schedule file as it is now.
     pub fn schedule(&self) -> Option<Arc<KeySchedule>> {
         self.state.lock().lists.schedule.clone()

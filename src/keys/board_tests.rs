@@ -91,6 +91,26 @@ fn an_instance_without_its_token_serves_what_it_remembers() {
 }
 
 #[test]
+fn an_instance_whose_memory_is_lost_says_so_for_as_long_as_it_may_matter() {
+    let home = tempfile::tempdir().unwrap();
+    let directory = StateDir::open(&home.path().join("state")).unwrap();
+    directory.replace("jwks.json", b"{").unwrap();
+    let memory = saved::load(Some(&directory), after(0).wall);
+    let board = Board::open(config(), memory, after(0)).unwrap();
+    let told = |at: Moment| {
+        board.looked(&token(), &[found(&key(), 0)], Vec::new(), at);
+        board.tick(at);
+        kinds(&board).contains(&AlarmKind::State)
+    };
+
+    let matters = Rules::DEFAULTS.lead + Rules::DEFAULTS.retain;
+    assert!(told(after(1)) && told(after(matters - 1)));
+    assert!(!told(after(matters)));
+    let why = board.why_memory_is_lost().unwrap();
+    assert!(why.contains("state/jwks.json: "), "{why}");
+}
+
+#[test]
 fn a_revoked_key_goes_at_once_and_a_tombstone_takes_the_last_place() {
     let home = tempfile::tempdir().unwrap();
     let file = home.path().join("revoked");

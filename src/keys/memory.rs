@@ -26,6 +26,8 @@ pub struct Memory {
     /// False for a replica that starts with nothing: it cannot know what others are publishing.
     remembers: bool,
     started: UnixSeconds,
+    /// Why what was saved could not be read.
+    lost: Option<String>,
 }
 
 /// A token as the configuration names it: module and what selects it there.
@@ -88,6 +90,15 @@ impl Memory {
             maxima: BTreeMap::new(),
             remembers: false,
             started,
+            lost: None,
+        }
+    }
+
+    /// Of a replica that knew something which cannot be read any more, and why not.
+    pub fn lost(started: UnixSeconds, reason: String) -> Self {
+        Self {
+            lost: Some(reason),
+            ..Self::empty(started)
         }
     }
 
@@ -105,6 +116,7 @@ impl Memory {
             looks,
             maxima,
             started,
+            lost: None,
         }
     }
 
@@ -198,6 +210,11 @@ impl Memory {
     /// Until then a replica that started with nothing publishes expired keys, too: others may have seen their successor later.
     pub fn is_stranger(&self, rules: &Rules, now: UnixSeconds) -> bool {
         !self.remembers && now < self.started.plus(rules.lead).plus(rules.retain)
+    }
+
+    /// Why what was saved could not be read.
+    pub fn why_lost(&self) -> Option<&str> {
+        self.lost.as_deref()
     }
 
     /// Notes that tokens of the longest life of these rules may be minted now. Other replicas may go on with an older maximum

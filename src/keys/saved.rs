@@ -50,23 +50,25 @@ struct SavedKey {
     on: BTreeMap<String, u64>,
 }
 
-/// What was saved; nothing without a directory, where nothing was, or where the file is damaged (which is logged).
+/// What was saved; nothing without a directory, where nothing was, or where the file is damaged (which is logged, and remembered
+/// as [`Memory::why_lost`]).
 pub fn load(directory: Option<&StateDir>, now: UnixSeconds) -> Memory {
     let Some(directory) = directory else {
         return Memory::empty(now);
     };
-    let nothing = |reason: &str| {
+    let lost = |reason: &str| {
         tracing::error!(
             file = FILE,
             reason,
             "the saved key set cannot be used; starting without it"
         );
-        Memory::empty(now)
+        let path = directory.file(FILE);
+        Memory::lost(now, format!("{}: {reason}", path.display()))
     };
     match directory.read(FILE) {
         Ok(None) => Memory::empty(now),
-        Ok(Some(bytes)) => parse(&bytes, now).unwrap_or_else(nothing),
-        Err(error) => nothing(&error.to_string()),
+        Ok(Some(bytes)) => parse(&bytes, now).unwrap_or_else(lost),
+        Err(error) => lost(&error.to_string()),
     }
 }
 

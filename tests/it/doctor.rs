@@ -269,6 +269,18 @@ fn without_a_pin_nobody_logs_in() {
 }
 
 #[test]
+fn a_memory_that_cannot_be_read_is_a_warning() {
+    let hsm = SoftHsm::with_key("ES256");
+    let state = hsm.path("memory");
+    fs::create_dir(&state).unwrap();
+    fs::write(state.join("jwks.json"), "{").unwrap();
+
+    let checked = examine(hsm.launch().set("MACP_AUTH_STATE_DIR", &state));
+    assert_eq!(checked.code, Some(2), "{:?}", checked.troubles());
+    checked.assert_only("damaged", "saved keys", "warning", "jwks.json");
+}
+
+#[test]
 fn a_refused_key_is_a_warning_while_another_signs_and_a_failure_alone() {
     let foreign = KeyPair {
         more: &["--extractable"],

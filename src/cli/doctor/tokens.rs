@@ -22,6 +22,13 @@ pub(super) fn check(
     let guard = guard(config, orders, reporter)?;
     let now = Moment::now();
     let memory = remembered(config, now.wall);
+    if let Some(reason) = memory.why_lost() {
+        reporter.found(Finding::warning(
+            "saved keys",
+            format!("what was known of the keys cannot be read: {reason}"),
+            "Bring back a good copy of that file, or let a service start without it; until lead and retention have passed, leave all keys as they are",
+        ));
+    }
     let board = Board::open(board_config, memory, now);
     let board = reporter.expect("lists of keys", board, "")?;
     for on in &config.tokens {

@@ -62,6 +62,19 @@ const PRUNE_HELP: &str = "\
 Only EXPIRED keys are destroyed, with their public halves: those that no instance publishes any more. Never the active key, the last
 one, or one of the algorithm that does not sign; and nothing where a token cannot be read or holds no active key.";
 
+impl KeysCommand {
+    /// Whether something is not as before, on a token or in a file, once it succeeded.
+    pub(super) const fn changes_something(&self) -> bool {
+        match self {
+            Self::Generate(asked) => !asked.make.dry_run,
+            Self::Rotate(asked) => !asked.make.dry_run,
+            Self::Prune(asked) => asked.yes,
+            Self::Record(_) => true,
+            Self::List(_) | Self::Plan(_) | Self::RevokeBound(_) | Self::VerifyRecord(_) => false,
+        }
+    }
+}
+
 /// Arguments of `keys list`.
 #[derive(Debug, Args)]
 pub struct ListArguments {

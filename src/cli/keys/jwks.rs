@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::super::Outside;
 use super::super::preview::{Preview, board_config};
-use super::{KeysError, with};
+use super::{KeysError, Tell, with};
 use crate::clock::Moment;
 use crate::config::{Config, KeySource};
 use crate::keys::memory::Memory;
@@ -13,7 +13,9 @@ use crate::keys::{Board, Signer};
 
 /// `jwks`.
 pub(in crate::cli) fn run(outside: &mut Outside<'_>) -> ExitCode {
-    with(outside, None, |config, _| published(config, Moment::now()))
+    with(outside, None, Tell::Answer, |config, _| {
+        published(config, Moment::now())
+    })
 }
 
 fn published(config: Config, now: Moment) -> Result<String, KeysError> {
@@ -32,6 +34,9 @@ fn published(config: Config, now: Moment) -> Result<String, KeysError> {
         }
         KeySource::Pkcs11(_) => {
             preview = Preview::of(&config, now)?;
+            if preview.board.ring().document().is_none() {
+                preview.shows_every_key()?;
+            }
             Arc::new(preview.board)
         }
     };

@@ -33,6 +33,7 @@ pub(super) fn answer(config: &Config, as_json: bool, now: Moment) -> Result<Stri
     let preview = Preview::of(config, now)?;
     let overview = preview.board.overview(now);
     let rows = rows(&preview, &overview);
+    let hidden = preview.hidden();
     let tokens: Vec<&str> = preview.tokens.iter().map(|on| on.label.as_str()).collect();
     if as_json {
         let keys: Vec<Value> = rows.iter().map(Row::json).collect();
@@ -42,10 +43,11 @@ pub(super) fn answer(config: &Config, as_json: bool, now: Moment) -> Result<Stri
             "signing": overview.signing.as_ref().map(|kid| kid.as_str()),
             "keys": keys,
             "alarms": overview.alarms,
+            "warnings": hidden,
         });
         return Ok(format!("{answer}\n"));
     }
-    Ok(text(&tokens, &rows, &overview))
+    Ok(text(&tokens, &rows, &overview, &hidden))
 }
 
 /// Keys in the order of the board, then what is not used.
@@ -198,7 +200,27 @@ impl Row<'_> {
     }
 }
 
-fn text(tokens: &[&str], rows: &[Row<'_>], overview: &Overview) -> String {
+fn text(tokens: &[&str], rows: &[Row<'_>], overview: &Overview, hidden: &[String]) -> String {
+    let mut text = if rows.is_empty() && !hidden.is_empty() {
+        "no key can be seen\n".to_owned()
+    } else {
+        table(tokens, rows, overview)
+    };
+    for row in rows {
+        row.notes(&mut text);
+    }
+    // Refused keys have been told.
+    let alarms = overview.alarms.iter();
+    for alarm in alarms.filter(|alarm| alarm.kind != crate::keys::AlarmKind::KeyRefused) {
+        writeln!(text, "alarm: {}", alarm.detail).ok();
+    }
+    for warning in hidden {
+        writeln!(text, "warning: {warning}").ok();
+    }
+    text
+}
+
+fn table(tokens: &[&str], rows: &[Row<'_>], overview: &Overview) -> String {
     if rows.is_empty() {
         let tokens = tokens.join(", ");
         return format!("token {tokens}: no key. Make one with `keys generate`\n");
@@ -219,14 +241,6 @@ fn text(tokens: &[&str], rows: &[Row<'_>], overview: &Overview) -> String {
     match &overview.signing {
         Some(_) => text.push_str("\n* signs now\n"),
         None => text.push_str("\nno key signs now\n"),
-    }
-    for row in rows {
-        row.notes(&mut text);
-    }
-    // Refused keys have been told.
-    let alarms = overview.alarms.iter();
-    for alarm in alarms.filter(|alarm| alarm.kind != crate::keys::AlarmKind::KeyRefused) {
-        writeln!(text, "alarm: {}", alarm.detail).ok();
     }
     text
 }

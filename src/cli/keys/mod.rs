@@ -35,6 +35,7 @@ use crate::keys::Board;
 use crate::keys::board::{KeyOverview, Overview};
 use crate::keys::label::LabelTooLong;
 use crate::keys::lists::ListsError;
+use crate::keys::pkcs11::destroy::DestroyFault;
 use crate::keys::pkcs11::ffi;
 use crate::keys::pkcs11::module::LoadError;
 use crate::keys::pkcs11::token::TokenFault;
@@ -65,7 +66,7 @@ pub enum KeysError {
     #[error(transparent)]
     PinFile(#[from] pin_file::PinFileError),
     #[error(
-        "the token {token} wants a login before a key can be made. Give --pin-file or set MACP_AUTH_PKCS11_PIN_FILE"
+        "nobody is logged in to the token {token}, so its private keys are invisible, and none can be judged or made. Give --pin-file or set MACP_AUTH_PKCS11_PIN_FILE"
     )]
     NoPin { token: String },
     #[error(
@@ -133,12 +134,19 @@ pub enum KeysError {
     },
     #[error("no key of that kid is known here: {kid}. Known are: {known}")]
     UnknownKid { kid: String, known: String },
+    /// Which keys may go depends on what was known.
+    #[error(
+        "MACP_AUTH_STATE_DIR: what was known of the keys cannot be read ({reason}), so nothing was destroyed: tokens of a longer life may have been minted than is known now. Bring back a good copy of that file. Without one, move it away, and run this again only when every token that was minted until now has expired"
+    )]
+    MemoryLost { reason: String },
     #[error("{kid} is not where it was a moment ago. Look at `keys list`, and run this again")]
     Moved { kid: Kid },
     #[error(
         "the token says that it has destroyed {kid}, and still shows it. Use the tool of your HSM"
     )]
     StillThere { kid: Kid },
+    #[error(transparent)]
+    Destroy(#[from] DestroyFault),
     #[error("on {token}: {error}. {done}")]
     PrunedPartly {
         token: String,
@@ -155,40 +163,63 @@ pub enum KeysError {
     NoKey,
 }
 
+/// What the answer of a command tells.
+#[derive(Clone, Copy)]
+enum Tell {
+    /// Only what is.
+    Answer,
+    /// What was done, and nobody may miss.
+    Change,
+}
+
+impl Tell {
+    const fn of(command: &KeysCommand) -> Self {
+        if command.changes_something() {
+            Self::Change
+        } else {
+            Self::Answer
+        }
+    }
+}
+
 /// Runs one of them.
 pub(super) fn run(outside: &mut Outside<'_>, command: KeysCommand) -> ExitCode {
     let now = Moment::now();
+    let tell = Tell::of(&command);
     match command {
-        KeysCommand::List(asked) => with(outside, None, move |config, _| {
+        KeysCommand::List(asked) => with(outside, None, tell, move |config, _| {
             list::answer(&config, asked.json, now)
         }),
-        KeysCommand::Plan(asked) => with(outside, None, move |config, columns| {
+        KeysCommand::Plan(asked) => with(outside, None, tell, move |config, columns| {
             plan::answer(&config, asked.json, columns, now)
         }),
         KeysCommand::Generate(asked) => {
             let pin_file = asked.make.pin_file.clone();
-            with(outside, pin_file.as_deref(), move |config, _| {
+            with(outside, pin_file.as_deref(), tell, move |config, _| {
                 generate::answer(&config, &asked, now)
             })
         }
         KeysCommand::Rotate(asked) => {
             let pin_file = asked.make.pin_file.clone();
-            with(outside, pin_file.as_deref(), move |config, columns| {
-                generate::rotated(&config, asked, columns, now)
-            })
+            with(
+                outside,
+                pin_file.as_deref(),
+                tell,
+                move |config, columns| generate::rotated(&config, asked, columns, now),
+            )
         }
         KeysCommand::Prune(asked) => {
             let pin_file = asked.pin_file.clone();
-            with(outside, pin_file.as_deref(), move |config, _| {
+            with(outside, pin_file.as_deref(), tell, move |config, _| {
                 prune::answer(&config, &asked, now)
             })
         }
-        KeysCommand::RevokeBound(asked) => with(outside, None, move |config, _| {
+        KeysCommand::RevokeBound(asked) => with(outside, None, tell, move |config, _| {
             revoke_bound::answer(&config, &asked, now)
         }),
         KeysCommand::Record(asked) => {
             let pin_file = asked.pin_file.clone();
-            with(outside, pin_file.as_deref(), move |config, _| {
+            with(outside, pin_file.as_deref(), tell, move |config, _| {
                 record::answer(&config, &asked, now)
             })
         }
@@ -200,6 +231,7 @@ pub(super) fn run(outside: &mut Outside<'_>, command: KeysCommand) -> ExitCode {
 fn with(
     outside: &mut Outside<'_>,
     pin_file: Option<&Path>,
+    tell: Tell,
     command: impl FnOnce(Config, usize) -> Result<String, KeysError> + Send + 'static,
 ) -> ExitCode {
     let Some(config) = configured(outside, pin_file) else {
@@ -212,7 +244,10 @@ fn with(
         KeySource::Ephemeral(_) | KeySource::Env(_) => Duration::MAX,
     };
     match hang::watched(patience, move || command(config, columns)) {
-        Ok(End::Answer(answer)) => outside.answer(answer),
+        Ok(End::Answer(answer)) => match tell {
+            Tell::Answer => outside.answer(answer),
+            Tell::Change => outside.answer_of_change(answer),
+        },
         Ok(End::Hung(hung)) => {
             outside.complain(&hung);
             // The module's destructors would wait for the call that hangs.

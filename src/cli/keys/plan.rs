@@ -24,6 +24,8 @@ pub(super) struct Plan {
     /// Newest first.
     keys: Vec<Line>,
     alarms: Vec<String>,
+    /// Of tokens that may hold more than they show.
+    hidden: Vec<String>,
 }
 
 /// One key.
@@ -54,7 +56,8 @@ pub(super) fn answer(
     now: Moment,
 ) -> Result<String, KeysError> {
     let preview = Preview::of(config, now)?;
-    let plan = Plan::of(&preview.board.overview(now), &BTreeSet::new());
+    let mut plan = Plan::of(&preview.board.overview(now), &BTreeSet::new());
+    plan.hidden = preview.hidden();
     if as_json {
         return Ok(format!("{}\n", plan.json()));
     }
@@ -77,6 +80,7 @@ impl Plan {
                 .iter()
                 .map(|alarm| alarm.detail.clone())
                 .collect(),
+            hidden: Vec::new(),
         }
     }
 
@@ -112,10 +116,26 @@ impl Plan {
             "keys": keys.collect::<Vec<_>>(),
             "events": events.collect::<Vec<_>>(),
             "alarms": self.alarms,
+            "warnings": self.hidden,
         })
     }
 
     pub(super) fn text(&self, columns: usize) -> String {
+        let mut text = self.drawn(columns);
+        for alarm in &self.alarms {
+            // Writing to a String does not fail.
+            writeln!(text, "alarm: {alarm}").ok();
+        }
+        for warning in &self.hidden {
+            writeln!(text, "warning: {warning}").ok();
+        }
+        text
+    }
+
+    fn drawn(&self, columns: usize) -> String {
+        if self.keys.is_empty() && !self.hidden.is_empty() {
+            return "no key can be seen\n".to_owned();
+        }
         if self.keys.is_empty() {
             return "no key. Make one with `keys generate`\n".to_owned();
         }
@@ -146,9 +166,6 @@ impl Plan {
         writeln!(text, "\na new key waits {lead} (lead); an old one is published for {retain} after its successor began (retention)").ok();
         if self.signing.is_none() {
             text.push_str("no key signs now\n");
-        }
-        for alarm in &self.alarms {
-            writeln!(text, "alarm: {alarm}").ok();
         }
         text
     }

@@ -4,7 +4,7 @@
 //! EXPIRED by the board, and by what its successors say of themselves  ->  proved once more  ->  destroyed
 //! ```
 //!
-//! Nothing at all where the clock is in doubt, a token cannot be read, or a token holds no active key.
+//! Nothing at all where the clock is in doubt, what was known is lost, a token cannot be read or wants a login, or a token holds no active key.
 
 use std::fmt::Write as _;
 
@@ -21,11 +21,11 @@ use crate::clock::{Moment, UnixSeconds};
 use crate::config::{Config, Pkcs11Config, TokenConfig};
 use crate::jose::Kid;
 use crate::keys::board::{KeyOverview, Overview, Role};
-use crate::keys::pkcs11::destroy;
+use crate::keys::pkcs11::destroy::{self, DestroyFault};
 use crate::keys::pkcs11::discovery::KeyReport;
 use crate::keys::schedule::State;
 
-/// What was destroyed before a token failed.
+/// The keys whose private half was destroyed before a token failed.
 #[derive(Debug, Clone, Default)]
 pub struct DestroyedSoFar(Vec<Kid>);
 
@@ -52,6 +52,10 @@ pub(super) fn answer(
 ) -> Result<String, KeysError> {
     let preview = Preview::of(config, now)?;
     believe_the_clock(&preview.board, now)?;
+    preview.shows_every_key()?;
+    if let Some(reason) = preview.board.why_memory_is_lost() {
+        return Err(KeysError::MemoryLost { reason });
+    }
     let overview = preview.board.overview(now);
     let pkcs11 = pkcs11(&config.source)?;
     let mut answer = Answer::of(pkcs11, &preview, &overview);
@@ -134,8 +138,11 @@ fn destroy_on(
         let kid = doomed.kid().clone();
         let (report, key) = found.ok_or_else(|| KeysError::Moved { kid: kid.clone() })?;
         opened.will(Act::Destroy);
-        destroy::destroy(&opened.token, report, key)?;
-        done.0.push(kid);
+        let outcome = destroy::destroy(&opened.token, report, key);
+        if !matches!(outcome, Err(DestroyFault::Untouched(_))) {
+            done.0.push(kid);
+        }
+        outcome?;
     }
     let left = look()?;
     let mut kids = doomed.iter().map(|doomed| doomed.kid());
@@ -270,7 +277,7 @@ impl std::fmt::Display for DestroyedSoFar {
         if kids.is_empty() {
             return f.write_str("Nothing was destroyed");
         }
-        write!(f, "Destroyed before: {}", kids.join(", "))
+        write!(f, "Destroyed for good: {}", kids.join(", "))
     }
 }
 

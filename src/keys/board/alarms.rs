@@ -4,6 +4,7 @@ use super::{Board, State};
 use crate::clock::{Moment, UnixSeconds};
 use crate::keys::alarm::{Alarm, AlarmKind};
 use crate::keys::memory::TokenName;
+use crate::keys::rules::Rules;
 use crate::keys::{KeyRing, Part, Readiness};
 
 impl Board {
@@ -64,6 +65,7 @@ impl Board {
         let ring = self.ring.load();
         let mut alarms: Vec<Alarm> = self.timing(now).collect();
         alarms.extend(state.of_tokens());
+        alarms.extend(state.of_lost_memory(&self.config.rules, now.wall));
         alarms.extend(state.of_lists(&ring));
         let mut tokens = self.config.tokens.iter();
         let all_read = tokens.all(|token| state.last_look(token).is_some());
@@ -152,6 +154,14 @@ impl State {
         });
         let keys = refused.chain(gone).chain(instants);
         looks.chain(keys).chain(unsaved)
+    }
+
+    /// For as long as it may matter what was known.
+    fn of_lost_memory(&self, rules: &Rules, now: UnixSeconds) -> Option<Alarm> {
+        let reason = self.memory.why_lost()?;
+        self.memory.is_stranger(rules, now).then(|| {
+            Alarm::new(AlarmKind::State, format!("what was known of the keys cannot be read ({reason}), and a longer life of tokens from before is forgotten: keys may be withdrawn too early. Bring back a good copy while the service stands still, or leave MACP_AUTH_MAX_TTL_SECONDS and all keys as they are for lead and retention"))
+        })
     }
 
     /// Kids that are revoked and were never seen, perhaps misspelt.

@@ -10,13 +10,31 @@ use super::ckr::{Class, Failure};
 use super::discovery::{FoundKey, KeyReport};
 use super::public;
 use super::token::{Token, TokenFault};
-use crate::jose::Algorithm;
+use crate::jose::{Algorithm, Kid};
 
-/// Destroys the pair of a key that was found under the present login; how many objects that were.
+/// Why a pair is not destroyed, or not all of it.
+#[derive(Debug, thiserror::Error)]
+pub enum DestroyFault {
+    /// Before the private half was gone.
+    #[error(transparent)]
+    Untouched(#[from] TokenFault),
+    #[error(
+        "the private half of {kid} is destroyed, but its public half is still there: {left} public key object(s), made with label {label:?} and CKA_ID {id:?} (hex). It signs nothing, and no later `keys prune` finds it: remove it with the tool of your HSM. The token said: {fault}"
+    )]
+    PublicLeft {
+        kid: Kid,
+        label: String,
+        id: String,
+        left: usize,
+        fault: Box<TokenFault>,
+    },
+}
+
+/// Destroys the pair of a key that was found under the present login.
 ///
 /// # Errors
-/// The token's. What was destroyed before stays destroyed.
-pub fn destroy(token: &Token, report: &KeyReport, key: &FoundKey) -> Result<usize, TokenFault> {
+/// [`DestroyFault`] says what is left.
+pub fn destroy(token: &Token, report: &KeyReport, key: &FoundKey) -> Result<(), DestroyFault> {
     let fault = |failure| token.fault(failure);
     let session = token.module().open_writing_session(token.slot());
     let session = session.map_err(fault)?;
@@ -24,16 +42,26 @@ pub fn destroy(token: &Token, report: &KeyReport, key: &FoundKey) -> Result<usiz
     session
         .destroy_object(key.handle.object)
         .map_err(|error| fault(error.into()))?;
-    let mut destroyed = 1;
+    let mut failures = Vec::new();
     for object in publics {
         match session.destroy_object(object).map_err(Failure::from) {
-            Ok(()) => destroyed += 1,
+            Ok(()) => {}
             // Some tokens take both halves at once.
             Err(failure) if failure.class() == Class::Key => {}
-            Err(failure) => return Err(fault(failure)),
+            Err(failure) => failures.push(failure),
         }
     }
-    Ok(destroyed)
+    let left = failures.len();
+    match failures.into_iter().next() {
+        None => Ok(()),
+        Some(failure) => Err(DestroyFault::PublicLeft {
+            kid: key.published.kid().clone(),
+            label: report.label.clone(),
+            id: hex::encode(&report.id),
+            left,
+            fault: Box::new(token.fault(failure)),
+        }),
+    }
 }
 
 fn public_halves(

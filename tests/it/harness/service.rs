@@ -135,6 +135,18 @@ impl Launch {
         refusal
     }
 
+    /// Runs a command to its end whose stdout is this.
+    pub fn run_into(self, stdout: impl Into<Stdio>) -> Refusal {
+        let output = self.command().stdout(stdout).output().unwrap();
+        let refusal = Refusal {
+            code: output.status.code(),
+            stdout: String::new(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        };
+        refuse_secrets(&self.secrets, &[&refusal.stderr]);
+        refusal
+    }
+
     /// Runs a service that must not start, and gives what it says on stderr.
     pub fn refused(self) -> String {
         let refusal = self.set("PORT", "0").run();

@@ -5,6 +5,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use super::{Two, json, keys, kid_of, listed, states, try_keys};
+use crate::harness::faults::FaultyHsm;
 use crate::harness::service::PATIENCE;
 use crate::harness::{KeyPair, Launch, SoftHsm, until};
 
@@ -75,6 +76,79 @@ fn prune_destroys_what_has_expired_and_only_if_it_is_told_so() {
     assert_eq!(objects.matches("Public Key Object").count(), 1, "{objects}");
     assert!(keys(launch(), &["prune", "--yes"]).contains("no key to destroy"));
     launch().start().mint(r#"{"sender":"a"}"#);
+}
+
+#[test]
+fn prune_says_what_is_destroyed_where_the_public_half_stays() {
+    let faulty = FaultyHsm::without_key();
+    let launch = || hurried(faulty.launch());
+    let (old, _) = expired_and_active(&launch);
+    let list = listed(launch());
+    let mut keys = list["keys"].as_array().unwrap().iter();
+    let doomed = keys.find(|key| key["kid"] == old[0].as_str()).unwrap();
+
+    faulty.rules("C_DestroyObject fail CKR_DEVICE_ERROR after 1 times 1");
+    let failed = try_keys(launch(), &["prune", "--yes"]);
+    faulty.no_rules();
+
+    assert_eq!(failed.code, Some(1), "{failed:?}");
+    let said = &failed.stderr;
+    assert!(!said.contains("Nothing was destroyed"), "{said}");
+    for word in [
+        &format!("the private half of {} is destroyed", old[0]),
+        &format!("Destroyed for good: {}", old[0]),
+        doomed["label"].as_str().unwrap(),
+        doomed["id"].as_str().unwrap(),
+        "CKR_DEVICE_ERROR",
+    ] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+    let objects = faulty.hsm.objects();
+    assert_eq!(objects.matches("Private Key Object").count(), 1);
+    assert_eq!(objects.matches("Public Key Object").count(), 2);
+}
+
+#[test]
+fn a_memory_that_cannot_be_read_is_told_and_prune_destroys_nothing() {
+    let hsm = SoftHsm::new();
+    let state = hsm.path("memory");
+    std::fs::create_dir(&state).unwrap();
+    let file = state.join("jwks.json");
+    let launch = || hurried(hsm.launch()).set("MACP_AUTH_STATE_DIR", &state);
+    let (old, _) = expired_and_active(&launch);
+    let objects = hsm.objects();
+    let lost = "what was known of the keys cannot be read";
+
+    for (name, bytes) in [
+        ("empty", &b""[..]),
+        ("truncated", br#"{"version":2,"keys":[{"#),
+        ("random", b"\xff\x00\x17"),
+        ("another version", br#"{"version":3,"keys":[]}"#),
+        ("a pipe", b"mkfifo"),
+    ] {
+        if bytes == b"mkfifo" {
+            std::fs::remove_file(&file).unwrap();
+            let made = Command::new("mkfifo").arg(&file).status();
+            assert!(made.unwrap().success());
+        } else {
+            std::fs::write(&file, bytes).unwrap();
+        }
+        let refused = try_keys(launch(), &["prune", "--yes"]);
+        assert_eq!(refused.code, Some(1), "{name}: {refused:?}");
+        for word in [lost, "nothing was destroyed", file.to_str().unwrap()] {
+            assert!(refused.stderr.contains(word), "{name}: {refused:?}");
+        }
+        for told in [&["list"][..], &["plan"], &["generate", "--dry-run"]] {
+            let said = keys(launch(), told);
+            assert!(said.contains(lost), "{name}: {told:?}: {said}");
+        }
+        let alarms = listed(launch())["alarms"].to_string();
+        assert!(alarms.contains("\"state\""), "{name}: {alarms}");
+    }
+    assert_eq!(hsm.objects(), objects);
+
+    std::fs::remove_file(&file).unwrap();
+    assert!(keys(launch(), &["prune", "--yes"]).contains(&old[0]));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The `keys` commands on real tokens.
 
+mod answers;
 mod ending;
 mod failing;
 mod making;

@@ -8,6 +8,7 @@ use super::super::span::{Spelled, instant};
 use super::{NewPair, Order, Place};
 use crate::clock::UnixSeconds;
 use crate::jose::{Algorithm, Kid};
+use crate::keys::AlarmKind;
 use crate::keys::board::Overview;
 use crate::keys::label::Instant;
 
@@ -88,6 +89,9 @@ impl Answer {
             answer.notes.extend(answer.waits());
             answer.notes.extend(answer.is_late());
         }
+        let alarms = answer.overview.alarms.iter();
+        let state = alarms.filter(|alarm| alarm.kind == AlarmKind::State);
+        answer.notes.extend(state.map(|alarm| alarm.detail.clone()));
         answer
     }
 

@@ -1,0 +1,75 @@
+//! Answers: told even where stdout takes nothing, and only what could be seen.
+
+use std::process::Stdio;
+
+use super::{keys, listed, states, try_keys};
+use crate::harness::{Launch, SoftHsm};
+
+/// A pipe whose reader has left, and a disk that is full.
+fn broken_outputs() -> [(&'static str, Stdio); 2] {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+    [
+        ("no reader", writer.into()),
+        ("a full disk", full.unwrap().into()),
+    ]
+}
+
+#[test]
+fn a_change_whose_answer_cannot_be_written_is_told_on_stderr() {
+    let hsm = SoftHsm::new();
+    let generate = |launch: Launch, more: &[&str]| {
+        launch.arguments(&[&["keys", "generate", "--alg", "ES256"], more].concat())
+    };
+    for (name, output) in broken_outputs() {
+        let before = hsm.objects();
+        let rehearsed = generate(hsm.launch(), &["--dry-run"]).run_into(Stdio::null());
+        assert_eq!((rehearsed.code, rehearsed.stderr.as_str()), (Some(0), ""));
+        assert_eq!(hsm.objects(), before);
+
+        let made = generate(hsm.launch(), &["--activate-in", "1h"]).run_into(output);
+        assert_eq!(made.code, Some(1), "{name}: {made:?}");
+        assert!(made.stderr.contains("was carried out"), "{name}: {made:?}");
+        let known = states(&listed(hsm.launch()));
+        let told = known.iter().filter(|(kid, _)| made.stderr.contains(kid));
+        assert_eq!(told.count(), 1, "{name}: {known:?}: {made:?}");
+    }
+    for (name, output) in broken_outputs() {
+        let arguments = ["keys", "prune", "--yes"];
+        let pruned = hsm.launch().arguments(&arguments).run_into(output);
+        assert_eq!(pruned.code, Some(1), "{name}: {pruned:?}");
+        assert!(pruned.stderr.contains("no key to destroy"), "{pruned:?}");
+    }
+}
+
+#[test]
+fn a_token_that_hides_its_keys_is_not_called_empty() {
+    let hsm = SoftHsm::with_key("ES256");
+    let launch = || hsm.launch().unset("MACP_AUTH_PKCS11_PIN_FILE");
+    for command in ["list", "plan"] {
+        let said = keys(launch(), &[command]);
+        for word in [
+            "no key can be seen",
+            "nobody is logged in",
+            "MACP_AUTH_PKCS11_PIN_FILE",
+        ] {
+            assert!(said.contains(word), "{command}: {said}");
+        }
+        assert!(!said.contains("keys generate"), "{command}: {said}");
+        let seen = keys(hsm.launch(), &[command]);
+        assert!(!seen.contains("logged in"), "{command}: {seen}");
+    }
+    let warnings = listed(launch())["warnings"].to_string();
+    assert!(warnings.contains("nobody is logged in"), "{warnings}");
+
+    for refused in [&["prune"][..], &["prune", "--yes"], &["generate"]] {
+        let outcome = try_keys(launch(), refused);
+        assert_eq!(outcome.code, Some(1), "{refused:?}: {outcome:?}");
+        for word in ["nobody is logged in", "MACP_AUTH_PKCS11_PIN_FILE"] {
+            assert!(outcome.stderr.contains(word), "{refused:?}: {outcome:?}");
+        }
+    }
+    let jwks = launch().arguments(&["jwks"]).run();
+    assert!(jwks.stderr.contains("nobody is logged in"), "{jwks:?}");
+}
