@@ -22,6 +22,7 @@ use clap::{Args, Parser, Subcommand};
 use self::keys::KeysCommand;
 use crate::config::{Environment, Parsed, Report, parse, pin_file};
 use crate::process::close_memory;
+use crate::shown::shown;
 
 const DOCTOR_EXIT_CODES: &str = "\
 Nothing is changed on a token. At most one login each; none where the token says that another wrong PIN would lock it, and
@@ -172,7 +173,14 @@ impl Outside<'_> {
 
     /// One message on stderr. If nobody reads that either, the exit code has to do.
     pub fn complain(&mut self, message: &dyn fmt::Display) {
-        drop(writeln!(self.stderr, "macp-auth-service: {message}"));
+        // Labels and texts of tokens may stand in it. Several lines are its own.
+        let message = message.to_string();
+        let lines: Vec<_> = message.split('\n').map(shown).collect();
+        drop(writeln!(
+            self.stderr,
+            "macp-auth-service: {}",
+            lines.join("\n")
+        ));
     }
 
     /// Writes the answer of a command, or its error.

@@ -34,6 +34,7 @@ use crate::keys::label::LabelTooLong;
 use crate::keys::lists::ListsError;
 use crate::keys::pkcs11::module::LoadError;
 use crate::keys::pkcs11::token::TokenFault;
+use crate::shown::shown;
 use crate::state_dir::StateDirError;
 
 pub use activation::TooSoon;
@@ -213,10 +214,10 @@ fn known<'a>(overview: &'a Overview, kid: &str) -> Result<&'a KeyOverview, KeysE
     let mut keys = overview.keys.iter();
     let found = keys.find(|key| key.key.kid().as_str() == kid);
     found.ok_or_else(|| {
-        let known = overview.keys.iter().map(|key| key.key.kid().as_str());
-        let known: Vec<&str> = known.collect();
+        let known = overview.keys.iter().map(|key| key.key.kid().to_string());
+        let known: Vec<String> = known.collect();
         KeysError::UnknownKid {
-            kid: kid.to_owned(),
+            kid: shown(kid).into_owned(),
             known: if known.is_empty() {
                 "none".to_owned()
             } else {
