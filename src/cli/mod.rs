@@ -152,7 +152,12 @@ impl Outside<'_> {
     /// The configuration, with the memory of the process closed as it says; None after what is wrong has been written
     /// to stderr.
     pub fn configuration(&mut self) -> Option<Parsed> {
-        match self.parsed() {
+        let parsed = self.parsed();
+        self.closed(parsed)
+    }
+
+    fn closed(&mut self, parsed: Result<Parsed, Report>) -> Option<Parsed> {
+        match parsed {
             Ok(parsed) => match close_memory(&parsed.config) {
                 Ok(_) => Some(parsed),
                 Err(stays_open) => {

@@ -26,7 +26,8 @@ use std::process::ExitCode;
 
 use super::{Outside, failed};
 use crate::clock::Moment;
-use crate::config::{Config, KeySource, PinSource, pin_file};
+use crate::config::settings::PIN_FILE;
+use crate::config::{Config, KeySource, PinSource, Problem, pin_file};
 use crate::jose::Kid;
 use crate::keys::Board;
 use crate::keys::board::{KeyOverview, Overview};
@@ -190,9 +191,16 @@ fn with(
 fn configured(outside: &mut Outside<'_>, pin_file: Option<&Path>) -> Option<Config> {
     if let Some(path) = pin_file {
         outside.environment.remove("MACP_AUTH_PKCS11_PIN");
-        outside.environment.set("MACP_AUTH_PKCS11_PIN_FILE", path);
+        outside.environment.set(PIN_FILE.name, path);
     }
-    let mut config = outside.configuration()?.config;
+    let mut parsed = outside.parsed();
+    if let (Err(report), Some(_)) = (&mut parsed, pin_file) {
+        let of_it = |problem: &&mut Problem| problem.name == PIN_FILE.name;
+        for problem in report.problems.iter_mut().filter(of_it) {
+            "--pin-file".clone_into(&mut problem.name);
+        }
+    }
+    let mut config = outside.closed(parsed)?.config;
     if let (KeySource::Pkcs11(pkcs11), Some(path)) = (&mut config.source, pin_file) {
         for token in &mut pkcs11.tokens {
             token.pin = PinSource::File(path.to_owned());
