@@ -12,7 +12,7 @@
 //!
 //! The JWKS path touches none of this: it answers ready-made bytes of one snapshot ([`keys::KeyRing`]).
 //! [`jose`] holds the values, [`clock`] reads the clocks, [`config`] turns the environment into types, [`process`] keeps the
-//! memory in the process.
+//! memory in the process, [`shown`] keeps foreign names from speaking to a terminal.
 
 pub mod cli;
 pub mod clock;
@@ -22,6 +22,7 @@ pub mod jose;
 pub mod keys;
 pub mod mint;
 pub mod process;
+pub mod shown;
 pub mod state_dir;
 pub mod telemetry;
 pub mod trusted;

@@ -1,9 +1,19 @@
 //! Rows of text under a head, each column as wide as its widest cell.
+//!
+//! Cells are escaped here, so that no column forgets it: kids of others and labels of tokens may hold anything.
+
+use std::borrow::Cow;
+
+use crate::shown::shown;
 
 /// The lines of a table; two spaces between columns, none at the end of a line.
 pub(super) fn aligned<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
-    let head = head.map(str::to_owned);
-    let rows: Vec<&[String; N]> = std::iter::once(&head).chain(rows).collect();
+    let rows = rows
+        .iter()
+        .map(|row| row.each_ref().map(|cell| shown(cell)));
+    let rows: Vec<[Cow<'_, str>; N]> = std::iter::once(head.map(Cow::Borrowed))
+        .chain(rows)
+        .collect();
     let mut text = String::new();
     for row in &rows {
         let mut line = String::new();
@@ -35,6 +45,16 @@ mod tests {
         assert_eq!(
             aligned(["ONE", "TWO"], &rows),
             "ONE     TWO\na       bbb\nzürich\n"
+        );
+    }
+
+    #[test]
+    fn a_cell_cannot_break_its_line_or_tell_the_terminal_anything() {
+        let rows = [["\u{1b}[2J\nforged", "b"]].map(|row| row.map(str::to_owned));
+
+        assert_eq!(
+            aligned(["ONE", "TWO"], &rows).lines().nth(1),
+            Some(r"\u{1b}[2J\nforged  b")
         );
     }
 }

@@ -3,12 +3,13 @@
 //! Secrets are not shown; of a URI everything but its PIN is, and nothing at all of one that cannot be read.
 
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 use serde::Serialize;
 
 use super::{ConfigArguments, DONE, Outside, failed};
-use crate::config::settings::{Fallback, Form, SETTINGS, Setting};
+use crate::config::settings::{Fallback, Form, PIN_FILE, SETTINGS, Setting};
 use crate::config::{Environment, markdown, parse, pin_file, printable};
 use crate::keys::pkcs11::uri::Pkcs11Uri;
 
@@ -80,6 +81,9 @@ fn shown(setting: &Setting, value: &str) -> String {
     }
     if setting.secret {
         return "(set)".to_owned();
+    }
+    if setting.name == PIN_FILE.name && pin_file::may_be_a_pin(Path::new(value)) {
+        return "(set, but no path: it may be the PIN itself)".to_owned();
     }
     if setting.form == Form::Uri {
         let uris: Result<Vec<_>, _> = value

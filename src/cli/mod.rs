@@ -23,6 +23,7 @@ use clap::{Args, Parser, Subcommand};
 use self::keys::KeysCommand;
 use crate::config::{Environment, Parsed, Report, parse, pin_file};
 use crate::process::close_memory;
+use crate::shown::shown;
 
 const DOCTOR_EXIT_CODES: &str = "\
 Nothing is changed on a token. At most one login each; none where the token says that another wrong PIN would lock it, and
@@ -152,7 +153,12 @@ impl Outside<'_> {
     /// The configuration, with the memory of the process closed as it says; None after what is wrong has been written
     /// to stderr.
     pub fn configuration(&mut self) -> Option<Parsed> {
-        match self.parsed() {
+        let parsed = self.parsed();
+        self.closed(parsed)
+    }
+
+    fn closed(&mut self, parsed: Result<Parsed, Report>) -> Option<Parsed> {
+        match parsed {
             Ok(parsed) => match close_memory(&parsed.config) {
                 Ok(_) => Some(parsed),
                 Err(stays_open) => {
@@ -173,7 +179,14 @@ impl Outside<'_> {
 
     /// One message on stderr. If nobody reads that either, the exit code has to do.
     pub fn complain(&mut self, message: &dyn fmt::Display) {
-        drop(writeln!(self.stderr, "macp-auth-service: {message}"));
+        // Labels and texts of tokens may stand in it. Several lines are its own.
+        let message = message.to_string();
+        let lines: Vec<_> = message.split('\n').map(shown).collect();
+        drop(writeln!(
+            self.stderr,
+            "macp-auth-service: {}",
+            lines.join("\n")
+        ));
     }
 
     /// Writes the answer of a command, or its error.

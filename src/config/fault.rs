@@ -41,6 +41,14 @@ pub enum Fault {
     NotUtf8,
     #[error("is set but empty. Give it a value or unset it")]
     Empty,
+    #[error(
+        "has a newline or another control character (got {got}), which verifiers would have to expect as well. Write it without: printf instead of echo, where it comes from a file"
+    )]
+    ControlCharacter { got: Given },
+    #[error(
+        "is blank (got {got}), so nobody can tell whose tokens these are. Give it a name, or unset it for the default"
+    )]
+    Blank { got: Given },
     #[error("must be RS256 or ES256 (got {got})")]
     Algorithm { got: Given },
     #[error(
@@ -79,6 +87,10 @@ pub enum Fault {
         "has a space or another character that log filters cannot hold (got {got}). Write it as debug or warn,macp_auth_service=debug"
     )]
     LogFilterCharacter { got: Given },
+    #[error(
+        "has the word {got}, which is no level and names nothing of this program, so it would log nothing. Write off, error, warn, info, debug or trace, or a target with its level, as in warn,macp_auth_service=debug"
+    )]
+    LogFilterWord { got: Given },
     #[error(
         "must be address:port, with an IP address or localhost, as localhost:9464 or [::1]:9464 (got {got}). Names are not looked up"
     )]

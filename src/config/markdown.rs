@@ -169,7 +169,8 @@ Two sums keep every token good while keys change. The service starts only if bot
 
 Give all instances of the service the same values. `MACP_AUTH_ROTATION_UNSAFE=1` turns the problem into a warning, to rehearse what goes wrong.
 
-A `kid` with a space or a comma in it fits only into `MACP_AUTH_REVOKED_KIDS_FILE`. Both lists count together.
+A `kid` with a space or a comma in it fits only into `MACP_AUTH_REVOKED_KIDS_FILE`; with a space it stands there in
+double quotes, as a JSON string (`\"my key\"`). `keys revoke-bound` prints the line. Both lists count together.
 
 Paths of files are absolute. `MACP_AUTH_KEY_SCHEDULE_FILE` beside a URI with `object` or `id` is a problem: two answers to one question.
 ";

@@ -82,11 +82,11 @@ pub fn listen(vars: &Environment) -> Result<Listen, Report> {
 fn read(reader: &mut Reader<'_>, files: &dyn Files, cores: usize) -> Option<Config> {
     let listen = listen::read(reader);
     let admin = listen::admin(reader);
-    let claims = claims::read(reader);
+    let max_ttl = reader.number(&settings::MAX_TTL_SECONDS);
+    let claims = claims::read(reader, max_ttl);
     let source = source::read(reader, files, cores);
     let sign_timeout = reader.number(&settings::SIGN_TIMEOUT_MS);
     let jwks_max_age = reader.number(&settings::JWKS_MAX_AGE_SECONDS);
-    let max_ttl = claims.as_ref().map(|claims| claims.max_ttl);
     let on_token = source::is_token(reader);
     let rotation = rotation::read(reader, max_ttl, jwks_max_age, on_token);
     let core_dumps = reader.switch(&settings::CORE_DUMPS);
@@ -112,6 +112,13 @@ fn log_filter(reader: &mut Reader<'_>) -> Option<String> {
         reader.refuse(settings::LOG.name, Fault::LogFilterCharacter { got });
         return None;
     }
+    // Fields of a span have commas of their own.
+    let mut words = text.split(',').filter(|_| !text.contains('['));
+    if let Some(word) = words.find(|word| says_nothing(word)) {
+        let got = Given(word.to_owned());
+        reader.refuse(settings::LOG.name, Fault::LogFilterWord { got });
+        return None;
+    }
     let parsed = tracing_subscriber::EnvFilter::builder()
         .parse(text)
         .map_err(|source| Fault::LogFilter {
@@ -121,6 +128,18 @@ fn log_filter(reader: &mut Reader<'_>) -> Option<String> {
     reader
         .accept(&settings::LOG, parsed)
         .map(|_| text.to_owned())
+}
+
+/// A bare word is a level or, to the parser, a target: a slip of the first would be taken for the second, and silence all.
+fn says_nothing(word: &str) -> bool {
+    let is_level = word
+        .parse::<tracing_subscriber::filter::LevelFilter>()
+        .is_ok();
+    let ours = word
+        .strip_prefix(env!("CARGO_CRATE_NAME"))
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
+    let bare = !word.is_empty() && !word.contains('=');
+    bare && !is_level && !ours
 }
 
 /// Everything that the service was told, valid by construction.

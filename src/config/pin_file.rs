@@ -19,7 +19,7 @@ const LONGEST_PIN: usize = 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum PinFileError {
     #[error(
-        "names {path:?}, which cannot be read: {source}. Write the PIN into that file, readable by the user of the service"
+        "names {}, which cannot be read: {source}. Write the PIN into that file, readable by the user of the service", named(.path)
     )]
     Unreadable {
         path: PathBuf,
@@ -27,14 +27,16 @@ pub enum PinFileError {
         source: io::Error,
     },
     #[error(
-        "names {path:?}, which is not a regular file. Give the path of a file that holds the PIN alone"
+        "names {}, which is not a regular file. Give the path of a file that holds the PIN alone", named(.path)
     )]
     NotAFile { path: PathBuf },
     #[error(
-        "names {path:?}, which every user of this machine can use (mode {mode:04o}). Run: chmod o-rwx {path:?} (for a mounted secret: mode 0440)"
+        "names {name}, which every user of this machine can use (mode {mode:04o}). Run: chmod o-rwx {file} (for a mounted secret: mode 0440)",
+        name = named(.path),
+        file = if may_be_a_pin(.path) { "FILE".to_owned() } else { format!("{:?}", .path) }
     )]
     OpenToOthers { path: PathBuf, mode: u32 },
-    #[error("names {path:?}, which holds no PIN: it {defect}")]
+    #[error("names {}, which holds no PIN: it {defect}", named(.path))]
     Defect {
         path: PathBuf,
         #[source]
@@ -55,6 +57,18 @@ pub enum PinDefect {
     TooLong,
     #[error("is not UTF-8 text. PKCS#11 takes PINs as UTF-8")]
     NotUtf8,
+}
+
+/// A PIN that was put in the place of the path would be read as one.
+pub fn may_be_a_pin(path: &Path) -> bool {
+    !path.as_os_str().as_encoded_bytes().contains(&b'/')
+}
+
+fn named(path: &Path) -> String {
+    if may_be_a_pin(path) {
+        return "a file without its directory (not shown here, because it may be the PIN itself; write the path from the root)".to_owned();
+    }
+    format!("{path:?}")
 }
 
 /// Reads PIN files: [`read`] in the service, a closure in tests.
@@ -204,6 +218,27 @@ mod tests {
             if let Err(error) = pin {
                 assert!(error.to_string().contains("chmod o-rwx"), "{error}");
             }
+        }
+    }
+
+    #[test]
+    fn a_pin_in_the_place_of_the_path_is_not_shown() {
+        let path = PathBuf::from("987654");
+        let read = read(&path).unwrap_err();
+        let open = PinFileError::OpenToOthers {
+            path: path.clone(),
+            mode: 0o644,
+        };
+        let not_a_file = PinFileError::NotAFile { path: path.clone() };
+        let defect = PinFileError::Defect {
+            path,
+            defect: PinDefect::Empty,
+        };
+
+        for error in [read, open, not_a_file, defect] {
+            let text = error.to_string();
+            assert!(!text.contains("987654"), "{text}");
+            assert!(text.contains("may be the PIN itself"), "{text}");
         }
     }
 

@@ -47,23 +47,28 @@ fn rules(
     let lead = reader.number(&settings::KEY_LEAD_SECONDS);
     let retain = reader.number(&settings::KEY_RETAIN_SECONDS);
     let unsafe_timing = reader.switch(&settings::ROTATION_UNSAFE);
-    let (max_ttl, lead) = (max_ttl?, lead?);
+    let read = [poll, jwks_max_age, verifier_ttl, skew, max_ttl, lead];
+    let is_whole = read.iter().all(Option::is_some) && unsafe_timing.is_some();
+    // Where one cannot be read, its default stands in: the sums belong into the same report.
+    let other = Rules::DEFAULTS;
+    let max_ttl = max_ttl.unwrap_or(other.max_ttl);
+    let lead = lead.unwrap_or(other.lead);
     let rules = Rules {
-        poll: poll?,
-        jwks_max_age: jwks_max_age?,
-        verifier_ttl: verifier_ttl?,
-        skew: skew?,
+        poll: poll.unwrap_or(other.poll),
+        jwks_max_age: jwks_max_age.unwrap_or(other.jwks_max_age),
+        verifier_ttl: verifier_ttl.unwrap_or(other.verifier_ttl),
+        skew: skew.unwrap_or(other.skew),
         max_ttl,
         lead,
         retain: retain.unwrap_or_else(|| Rules::default_retain(max_ttl, lead)),
-        unsafe_timing: unsafe_timing?,
+        unsafe_timing: unsafe_timing.unwrap_or(other.unsafe_timing),
     };
     if rules.unsafe_timing {
         warn_of_rehearsal(reader, &rules);
     } else if on_token || speaks_of_rotation(reader) {
         refuse_unsafe(reader, &rules, retain.is_some());
     }
-    Some(rules)
+    is_whole.then_some(rules)
 }
 
 fn speaks_of_rotation(reader: &Reader<'_>) -> bool {

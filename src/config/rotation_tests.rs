@@ -71,6 +71,27 @@ fn nothing_set_is_the_documented_default() {
 }
 
 #[test]
+fn a_sum_is_told_beside_any_other_problem() {
+    for other in [
+        (MAX_TTL, "-1"),
+        ("MACP_AUTH_ISSUER", ""),
+        (MAX_AGE, "1m"),
+        (POLL, "0"),
+        (RETAIN, "1h"),
+        (UNSAFE.0, "perhaps"),
+    ] {
+        let report = parsed(&[(LEAD, "1"), other]).unwrap_err();
+        let names: BTreeSet<&str> = report
+            .problems
+            .iter()
+            .map(|one| one.name.as_str())
+            .collect();
+
+        assert_eq!(names, BTreeSet::from([LEAD, other.0]), "{report}");
+    }
+}
+
+#[test]
 fn every_value_arrives_where_it_belongs() {
     let parsed = parsed(&[
         MODULE,
@@ -195,12 +216,12 @@ fn a_default_retention_is_no_problem_of_its_own_beside_a_lead_that_is_too_short(
 }
 
 #[test]
-fn a_number_that_cannot_be_read_is_no_sum_but_hides_no_unsafe_lead() {
+fn a_number_that_cannot_be_read_counts_as_its_default_and_hides_no_unsafe_lead() {
     let unreadable: fn(&Fault) -> bool = |fault| matches!(fault, Fault::Number { .. });
     assert_refused(&[
         ("lead", &[(LEAD, "15m")], LEAD, unreadable),
         ("retention", &[(RETAIN, "1h")], RETAIN, unreadable),
-        ("poll", &[(POLL, "0"), (LEAD, "0")], POLL, unreadable),
+        ("poll", &[(POLL, "0")], POLL, unreadable),
     ]);
     let both = parsed(&[(RETAIN, "1h"), (LEAD, "0")]).unwrap_err();
     assert_eq!(both.problems.len(), 2, "{both}");

@@ -132,9 +132,9 @@ settings! {
         "Where the admin listener is, as `localhost:9464` or `[::1]:9464`. It shows which keys there are, never a secret, and mints nothing. Port `0`: the system chooses.";
 
     ISSUER = Tokens "MACP_AUTH_ISSUER", Value("macp-auth-service"), Form::Text, shown:
-        "The claim `iss`. Must equal the runtime's `MACP_AUTH_ISSUER`.";
+        "The claim `iss`, without control characters. Must equal the runtime's `MACP_AUTH_ISSUER`.";
     AUDIENCE = Tokens "MACP_AUTH_AUDIENCE", Value("macp-runtime"), Form::Text, shown:
-        "The claim `aud`, always one string. Must equal the runtime's `MACP_AUTH_AUDIENCE`.";
+        "The claim `aud`, always one string, without control characters. Must equal the runtime's `MACP_AUTH_AUDIENCE`.";
     MAX_TTL_SECONDS = Tokens "MACP_AUTH_MAX_TTL_SECONDS", Value("3600"), number(1, ONE_YEAR, "a token cannot be called back"), shown:
         "Longest life of a token. Longer requests are cut to it.";
     DEFAULT_TTL_SECONDS = Tokens "MACP_AUTH_DEFAULT_TTL_SECONDS", Value("300"), number(1, ONE_YEAR, "a token cannot be called back"), shown:
@@ -188,7 +188,7 @@ settings! {
     REVOKED_KIDS = Rotation "MACP_AUTH_REVOKED_KIDS", Nothing, Form::Kids, shown:
         "Keys that neither sign nor are published any more, by their `kid`.";
     REVOKED_KIDS_FILE = Rotation "MACP_AUTH_REVOKED_KIDS_FILE", Nothing, Form::Path, shown:
-        "File of such keys: one `kid` a line; a line that starts with `#` is a comment.";
+        "File of such keys: one `kid` a line, in double quotes where it has a space; a line that starts with `#` is a comment.";
     EXTRA_JWKS_FILE = Rotation "MACP_AUTH_EXTRA_JWKS_FILE", Nothing, Form::Path, shown:
         "JWKS of public keys that are published beside our own: those of a second site, or of a service that is being replaced.";
     ACTIVATE_AFTER_CONVERGENCE = Rotation "MACP_AUTH_ACTIVATE_AFTER_CONVERGENCE", Value("0"), Form::Switch, shown:
@@ -202,7 +202,7 @@ settings! {
     CORE_DUMPS = Logs "MACP_AUTH_CORE_DUMPS", Value("0"), Form::Switch, shown:
         "`1`: core dumps and debuggers are allowed, to look into a fault. They show PIN and pinned key. Without it both are off as soon as there is such a secret.";
     LOG = Logs "MACP_AUTH_LOG", Described("info"), Form::LogFilter, shown:
-        "What to log, as a `RUST_LOG` filter: `debug`, or `warn,macp_auth_service=debug`. Logs go to stderr: text on a terminal, JSON elsewhere.";
+        "What to log, as a `RUST_LOG` filter: `debug`, or `warn,macp_auth_service=debug`. A bare word that is neither a level nor a target of this service is refused. Logs go to stderr: text on a terminal, JSON elsewhere.";
 }
 
 /// The setting of that name.

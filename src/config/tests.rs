@@ -283,6 +283,31 @@ fn a_log_filter_that_cannot_be_read_stops_the_start() {
             })],
         );
     }
+    for bad in [
+        "inof",
+        "info,hyper",
+        "debgu,macp_auth_service=debug",
+        "macp_auth_services",
+    ] {
+        assert_refused(
+            &[(bad, &[("MACP_AUTH_LOG", bad)], "MACP_AUTH_LOG", |fault| {
+                matches!(fault, Fault::LogFilterWord { .. })
+            })],
+        );
+    }
+    for good in [
+        "off",
+        "ERROR",
+        "3",
+        "hyper=warn",
+        "trace,",
+        "macp_auth_service",
+        "macp_auth_service::web",
+        "warn,macp_auth_service[mint]=debug",
+    ] {
+        let accepted = parsed(&[("MACP_AUTH_LOG", good)]);
+        assert_eq!(accepted.unwrap().config.log.as_deref(), Some(good));
+    }
     let config = parsed(&[("MACP_AUTH_LOG", "warn,macp_auth_service=debug")]).unwrap();
     assert_eq!(
         config.config.log.as_deref(),
@@ -737,6 +762,25 @@ fn a_setting_of_a_token_without_one_is_said_to_have_no_effect() {
         ("MACP_AUTH_KEY_SCHEDULE_FILE", "/schedule.toml"),
     ]);
     assert_eq!(idle.unwrap().warnings.len(), 4);
+}
+
+#[test]
+fn issuer_and_audience_are_text_that_shows() {
+    for name in ["MACP_AUTH_ISSUER", "MACP_AUTH_AUDIENCE"] {
+        for bad in ["macp\n", "a\tb", "\u{1b}[2Jme", "me\u{9b}"] {
+            assert_refused(&[(bad, &[(name, bad)], name, |fault| {
+                matches!(fault, Fault::ControlCharacter { .. })
+            })]);
+        }
+        for blank in [" ", "   ", "\u{a0}"] {
+            assert_refused(&[(blank, &[(name, blank)], name, |fault| {
+                matches!(fault, Fault::Blank { .. })
+            })]);
+        }
+        for good in ["zürich auth", "https://auth.example/", "鍵"] {
+            assert!(parsed(&[(name, good)]).is_ok(), "{good}");
+        }
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Serialize, Serializer};
 
 use super::Algorithm;
+use crate::shown::shown;
 
 /// Public components, in the form in which a JWK carries them.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -136,9 +137,10 @@ impl Kid {
     }
 }
 
+/// For people; those of others may hold anything.
 impl fmt::Display for Kid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&shown(&self.0))
     }
 }
 

@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use super::PublishedKey;
 use crate::jose::{Jwk, Kid};
+use crate::shown::shows;
 use crate::trusted::{self, Untrusted};
 
 pub use extra::ExtraFault;
@@ -250,10 +251,7 @@ fn without_mark(text: &str) -> &str {
 
 /// A kid as people write it down: text that shows, without white space.
 fn written_kid(text: &str) -> Option<Kid> {
-    // Behind a letter: a mark that combines shows there.
-    let letters = format!("k{}", text.replace(['"', '\'', '\\'], ""));
-    let shows = letters.escape_debug().eq(letters.chars());
-    if text.contains(char::is_whitespace) || !shows {
+    if text.contains(char::is_whitespace) || !shows(text) {
         return None;
     }
     Kid::pinned(text.to_owned()).ok()

@@ -52,7 +52,6 @@ pub enum UnsafeTiming {
 
 impl Rules {
     /// As a configuration gives them that names none.
-    #[cfg(test)]
     pub const DEFAULTS: Self = Self {
         poll: 30,
         jwks_max_age: 60,

@@ -127,6 +127,39 @@ fn generate_takes_a_pin_file_of_its_own() {
 }
 
 #[test]
+fn a_bad_pin_file_is_named_as_it_was_given_and_a_pin_in_its_place_is_not_shown() {
+    let hsm = SoftHsm::new();
+    let generate = ["keys", "generate", "--alg", "ES256", "--pin-file"];
+    let run = |given: &str| {
+        let arguments = [&generate[..], &[given]].concat();
+        hsm.launch().arguments(&arguments).run()
+    };
+
+    let absent = run("/absent/pin");
+    let slip = run("987654");
+
+    for refused in [&absent, &slip] {
+        assert_eq!(refused.code, Some(1), "{refused:?}");
+        let told = &refused.stderr;
+        assert!(told.contains("--pin-file names"), "{told}");
+        assert!(!told.contains("MACP_AUTH_PKCS11_PIN_FILE"), "{told}");
+    }
+    assert!(absent.stderr.contains("/absent/pin"), "{absent:?}");
+    assert!(!slip.stderr.contains("987654"), "{slip:?}");
+
+    let config = hsm
+        .launch()
+        .set("MACP_AUTH_PKCS11_PIN_FILE", "987654")
+        .secret("987654")
+        .arguments(&["config"])
+        .run();
+    assert!(
+        config.stdout.contains("may be the PIN itself"),
+        "{config:?}"
+    );
+}
+
+#[test]
 fn generate_says_what_is_wrong_with_the_token_and_tries_a_wrong_pin_once() {
     let hsm = SoftHsm::new();
     hsm.write_pin("wrong-pin-1");

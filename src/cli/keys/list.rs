@@ -14,6 +14,7 @@ use crate::clock::{Moment, UnixSeconds};
 use crate::config::Config;
 use crate::keys::board::{KeyOverview, Overview};
 use crate::keys::pkcs11::discovery::KeyReport;
+use crate::shown::shown;
 
 /// One private object on one token.
 struct Object<'a> {
@@ -159,8 +160,8 @@ impl Row<'_> {
             time(key.and_then(|key| key.retired)),
             time(key.and_then(|key| key.removal)),
             cell(key.map(|key| key.key.kid().as_str())),
-            self.joined(|object| object.token.escape_debug().to_string()),
-            self.joined(|object| object.report.label.escape_debug().to_string()),
+            self.joined(|object| object.token.to_owned()),
+            self.joined(|object| object.report.label.clone()),
             self.joined(|object| hex::encode(&object.report.id)),
         ]
     }
@@ -223,6 +224,7 @@ fn text(tokens: &[&str], rows: &[Row<'_>], overview: &Overview, hidden: &[String
 fn table(tokens: &[&str], rows: &[Row<'_>], overview: &Overview) -> String {
     if rows.is_empty() {
         let tokens = tokens.join(", ");
+        let tokens = shown(&tokens);
         return format!("token {tokens}: no key. Make one with `keys generate`\n");
     }
     let cells: Vec<[String; 9]> = rows.iter().map(|row| row.cells(overview.now)).collect();

@@ -29,7 +29,8 @@ use super::hang::{self, End};
 use super::opened::Unproved;
 use super::{Outside, failed};
 use crate::clock::Moment;
-use crate::config::{Config, KeySource, PinSource, pin_file};
+use crate::config::settings::PIN_FILE;
+use crate::config::{Config, KeySource, PinSource, Problem, pin_file};
 use crate::jose::Kid;
 use crate::keys::Board;
 use crate::keys::board::{KeyOverview, Overview};
@@ -39,6 +40,7 @@ use crate::keys::pkcs11::destroy::DestroyFault;
 use crate::keys::pkcs11::ffi;
 use crate::keys::pkcs11::module::LoadError;
 use crate::keys::pkcs11::token::TokenFault;
+use crate::shown::shown;
 use crate::state_dir::StateDirError;
 
 pub use activation::TooSoon;
@@ -263,9 +265,16 @@ fn with(
 fn configured(outside: &mut Outside<'_>, pin_file: Option<&Path>) -> Option<Config> {
     if let Some(path) = pin_file {
         outside.environment.remove("MACP_AUTH_PKCS11_PIN");
-        outside.environment.set("MACP_AUTH_PKCS11_PIN_FILE", path);
+        outside.environment.set(PIN_FILE.name, path);
     }
-    let mut config = outside.configuration()?.config;
+    let mut parsed = outside.parsed();
+    if let (Err(report), Some(_)) = (&mut parsed, pin_file) {
+        let of_it = |problem: &&mut Problem| problem.name == PIN_FILE.name;
+        for problem in report.problems.iter_mut().filter(of_it) {
+            "--pin-file".clone_into(&mut problem.name);
+        }
+    }
+    let mut config = outside.closed(parsed)?.config;
     if let (KeySource::Pkcs11(pkcs11), Some(path)) = (&mut config.source, pin_file) {
         for token in &mut pkcs11.tokens {
             token.pin = PinSource::File(path.to_owned());
@@ -287,10 +296,10 @@ fn known<'a>(overview: &'a Overview, kid: &str) -> Result<&'a KeyOverview, KeysE
     let mut keys = overview.keys.iter();
     let found = keys.find(|key| key.key.kid().as_str() == kid);
     found.ok_or_else(|| {
-        let known = overview.keys.iter().map(|key| key.key.kid().as_str());
-        let known: Vec<&str> = known.collect();
+        let known = overview.keys.iter().map(|key| key.key.kid().to_string());
+        let known: Vec<String> = known.collect();
         KeysError::UnknownKid {
-            kid: kid.to_owned(),
+            kid: shown(kid).into_owned(),
             known: if known.is_empty() {
                 "none".to_owned()
             } else {

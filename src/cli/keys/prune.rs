@@ -261,11 +261,11 @@ impl<'a> Answer<'a> {
     fn cells(&self, doomed: &Doomed<'_>) -> [String; 6] {
         let since = doomed.key.removal.map(|at| instant(at, self.now));
         [
-            doomed.kid().to_string(),
+            doomed.kid().as_str().to_owned(),
             doomed.key.key.algorithm().to_string(),
             since.unwrap_or_default(),
-            doomed.token.label.escape_debug().to_string(),
-            doomed.report.label.escape_debug().to_string(),
+            doomed.token.label.clone(),
+            doomed.report.label.clone(),
             hex::encode(&doomed.report.id),
         ]
     }
@@ -273,7 +273,7 @@ impl<'a> Answer<'a> {
 
 impl std::fmt::Display for DestroyedSoFar {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let kids: Vec<&str> = self.0.iter().map(Kid::as_str).collect();
+        let kids: Vec<String> = self.0.iter().map(Kid::to_string).collect();
         if kids.is_empty() {
             return f.write_str("Nothing was destroyed");
         }

@@ -18,6 +18,7 @@ use crate::clock::Moment;
 use crate::config::Config;
 use crate::jose::Kid;
 use crate::keys::board::{KeyOverview, Overview};
+use crate::keys::lists::revoked::line_of;
 use crate::keys::rules::{FETCH, LEEWAY, Rules, STALE_GRACE};
 
 /// Seconds. The first is counted from the change of the list, the others from the moment at which every instance knows it.
@@ -101,7 +102,7 @@ impl Answer<'_> {
                 "signing": self.after.signing.as_ref().map(Kid::as_str),
                 "alarms": self.alarms,
             },
-            "line": self.kid().as_str(),
+            "line": line_of(self.kid()),
             "file": self.file,
         })
     }
@@ -137,10 +138,10 @@ impl Answer<'_> {
             writeln!(text, "  {alarm}").ok();
         }
         text.push_str("\nTo revoke it, ");
-        let kid = self.kid();
+        let line = line_of(self.kid());
         match self.file {
-            Some(file) => writeln!(text, "on every instance:\n  printf '%s\\n' '{kid}' >> '{}'\n  kill -HUP <pid of the service>", file.display()).ok(),
-            None => writeln!(text, "put this line into a file, set MACP_AUTH_REVOKED_KIDS_FILE to it on every instance, and restart them (with a file that is already set, SIGHUP is enough):\n  {kid}").ok(),
+            Some(file) => writeln!(text, "on every instance:\n  printf '%s\\n' '{}' >> '{}'\n  kill -HUP <pid of the service>", line.replace('\'', r"'\''"), file.display()).ok(),
+            None => writeln!(text, "put this line into a file, set MACP_AUTH_REVOKED_KIDS_FILE to it on every instance, and restart them (with a file that is already set, SIGHUP is enough):\n  {line}").ok(),
         };
         text
     }

@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 
 use super::span::Spelled;
 use crate::clock::UnixSeconds;
+use crate::shown::shown;
 
 /// When one key changes its state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,7 +105,8 @@ impl Window {
 
 /// The drawing, `width` characters wide at most where that can be drawn and read.
 pub(super) fn drawn(lives: &[(String, Life)], now: UnixSeconds, width: usize) -> String {
-    let margin = lives.iter().map(|(label, _)| label.chars().count());
+    let labels: Vec<_> = lives.iter().map(|(label, _)| shown(label)).collect();
+    let margin = labels.iter().map(|label| label.chars().count());
     let margin = margin.max().unwrap_or(0) + 1;
     let columns = width.saturating_sub(margin).clamp(NARROWEST, WIDEST);
     let window = Window::of(lives, now.get(), columns);
@@ -112,7 +114,7 @@ pub(super) fn drawn(lives: &[(String, Life)], now: UnixSeconds, width: usize) ->
     let mut text = String::new();
     // Writing to a String does not fail.
     writeln!(text, "{:indent$}now", "", indent = margin + mark).ok();
-    for (label, life) in lives {
+    for (label, (_, life)) in labels.iter().zip(lives) {
         let line: String = (0..columns)
             .map(|column| match column {
                 column if column == mark => '|',

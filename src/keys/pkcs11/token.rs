@@ -6,6 +6,7 @@
 use std::io;
 use std::sync::Arc;
 
+use cryptoki::error::RvError;
 use cryptoki::session::{Session, SessionState, UserType};
 use cryptoki::slot::Slot;
 use cryptoki::types::AuthPin;
@@ -74,11 +75,11 @@ pub enum TokenFault {
     #[error("the token {token} opens no session ({failure})")]
     NoSession { token: String, failure: Failure },
     #[error(
-        "the token {token} refused the PIN ({failure}). No further login is tried with this PIN, because wrong PINs lock tokens for good. Put the right PIN into the file of MACP_AUTH_PKCS11_PIN_FILE, where a change is noticed within 5 s, or restart with the right one"
+        "the token {token} refused the PIN ({failure}). No further login is tried with this PIN, because wrong PINs lock tokens for good. {}", refused_pin_cure(.failure)
     )]
     PinRefused { token: String, failure: Failure },
     #[error(
-        "the token {token} says that {state}; no login is tried. Have its security officer check and reset the user PIN, then restart"
+        "the token {token} says that {state}; no login is tried. Have its security officer check and reset the user PIN. No restart is needed: the token is looked at every 2 s"
     )]
     PinAtRisk { token: String, state: &'static str },
     #[error(
@@ -313,6 +314,14 @@ impl TokenFault {
     }
 }
 
+fn refused_pin_cure(failure: &Failure) -> &'static str {
+    if failure.is(RvError::PinLocked) {
+        "The user PIN is locked: have the token's security officer set another one, and put that into the file of MACP_AUTH_PKCS11_PIN_FILE, where a change is noticed within 5 s, or restart with it"
+    } else {
+        "Put the right PIN into the file of MACP_AUTH_PKCS11_PIN_FILE, where a change is noticed within 5 s, or restart with the right one"
+    }
+}
+
 /// Exactly one token may match: two are an error, never "the first".
 fn select(module: &Module, wanted: &TokenSelector) -> Result<(Slot, TokenInfo), TokenFault> {
     let tokens = module.tokens().map_err(|failure| TokenFault::Absent {
@@ -361,4 +370,36 @@ fn matches(wanted: &TokenSelector, slot: Slot, info: &TokenInfo) -> bool {
         && says(&wanted.manufacturer, &info.manufacturer)
         && says(&wanted.model, &info.model)
         && wanted.slot_id.is_none_or(|id| id == slot.id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cryptoki::context::Function;
+    use cryptoki::error::Error;
+
+    fn refused(code: RvError) -> String {
+        let failure = Failure::from(Error::Pkcs11(code, Function::Login));
+        let token = "t".to_owned();
+        TokenFault::PinRefused { token, failure }.to_string()
+    }
+
+    #[test]
+    fn a_locked_pin_is_the_security_officers_to_reset() {
+        let (locked, wrong) = (refused(RvError::PinLocked), refused(RvError::PinIncorrect));
+
+        assert!(locked.contains("security officer"), "{locked}");
+        assert!(!locked.contains("the right PIN"), "{locked}");
+        assert!(wrong.contains("Put the right PIN into the file"), "{wrong}");
+    }
+
+    #[test]
+    fn a_pin_at_risk_needs_no_restart() {
+        let told = TokenFault::PinAtRisk {
+            token: "t".to_owned(),
+            state: "its user PIN is locked",
+        };
+
+        assert!(told.to_string().contains("No restart is needed"), "{told}");
+    }
 }

@@ -90,13 +90,7 @@ impl Unit {
             )),
         };
         let standing = self.shared.standing.lock().clone();
-        let signature = match self.shared.since_verified() {
-            Some(ago) if !self.shared.is_down() && ago <= FRESH => {
-                Ok(format!("the last one verified {} s ago", ago.as_secs()))
-            }
-            Some(ago) => Err(format!("the last one verified {} s ago", ago.as_secs())),
-            None => Err("none has verified since the last failure".to_owned()),
-        };
+        let signature = signature(self.shared.since_verified(), self.shared.is_down());
         [
             ("token", standing.token),
             ("key", standing.key),
@@ -109,5 +103,39 @@ impl Unit {
             detail: state.unwrap_or_else(|trouble| trouble),
         })
         .into()
+    }
+}
+
+/// Whether a token signs, by how long ago a signature of it verified.
+fn signature(verified: Option<Duration>, is_down: bool) -> Result<String, String> {
+    let Some(ago) = verified else {
+        return Err("none has verified since the last failure".to_owned());
+    };
+    let said = format!("the last one verified {} s ago", ago.as_secs());
+    match (is_down, ago <= FRESH) {
+        (true, _) => Err(format!("{said}, and signing has failed since")),
+        (false, false) => Err(format!("{said}: too long to know whether it signs")),
+        (false, true) => Ok(said),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_of_a_moment_ago_does_not_hide_that_signing_fails() {
+        let ago = |seconds| Some(Duration::from_secs(seconds));
+
+        assert_eq!(
+            signature(ago(1), false).unwrap(),
+            "the last one verified 1 s ago"
+        );
+        assert_eq!(
+            signature(ago(1), true).unwrap_err(),
+            "the last one verified 1 s ago, and signing has failed since"
+        );
+        assert!(signature(ago(31), false).is_err());
+        assert!(signature(None, false).is_err());
     }
 }

@@ -1,5 +1,8 @@
 //! The end of keys: what `prune` destroys and what it keeps, and what `revoke-bound` foretells.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -7,6 +10,7 @@ use serde_json::Value;
 use super::{Two, json, keys, kid_of, listed, states, try_keys};
 use crate::harness::faults::FaultyHsm;
 use crate::harness::service::PATIENCE;
+use crate::harness::vectors::RFC7515_A3_KEY;
 use crate::harness::{KeyPair, Launch, SoftHsm, until};
 
 /// A rehearsal in which a key expires seconds after its successor was made.
@@ -35,6 +39,49 @@ fn expired_and_active(launch: &dyn Fn() -> Launch) -> (Vec<String>, Vec<String>)
         old.iter().all(expired).then_some(())
     });
     (old, new)
+}
+
+#[test]
+fn the_kid_of_a_foreign_key_neither_breaks_a_line_nor_speaks_to_the_terminal() {
+    let hsm = SoftHsm::with_key("ES256");
+    let foreign = hsm.path("foreign.json");
+    let mut set: Value = serde_json::from_str(&foreign_set()).unwrap();
+    set["keys"][0]["kid"] = "\u{1b}[2J\nforged".into();
+    write_private(&foreign, &set.to_string());
+    let launch = || hsm.launch().set("MACP_AUTH_EXTRA_JWKS_FILE", &foreign);
+
+    let unknown = try_keys(launch(), &["revoke-bound", "nobody"]);
+    let bound = keys(launch(), &["revoke-bound", "\u{1b}[2J\nforged"]);
+    let made = keys(launch(), &["generate", "--dry-run"]);
+    let list = keys(launch(), &["list"]);
+    for said in [unknown.stderr.as_str(), &bound, &list] {
+        assert!(said.contains(r"\u{1b}[2J\nforged"), "{said:?}");
+    }
+    let plan = keys(launch(), &["plan"]);
+    for said in [unknown.stderr.as_str(), &bound, &made, &list, &plan] {
+        assert!(!said.contains('\u{1b}'), "{said:?}");
+        assert!(
+            !said.lines().any(|line| line.starts_with("forged")),
+            "{said:?}"
+        );
+    }
+    let kids = states(&listed(launch()));
+    assert!(kids.iter().any(|(kid, _)| kid == "\u{1b}[2J\nforged"));
+}
+
+/// The key set of another service.
+fn foreign_set() -> String {
+    let told = Launch::ephemeral("ES256")
+        .set("MACP_AUTH_SIGNING_KEY_JSON", RFC7515_A3_KEY)
+        .arguments(&["jwks"])
+        .run();
+    assert_eq!(told.code, Some(0), "{told:?}");
+    told.stdout
+}
+
+fn write_private(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
 }
 
 #[test]
@@ -257,7 +304,7 @@ fn revoke_bound_says_how_long_where_and_what_would_sign_and_revokes_nothing() {
     );
 
     let file = hsm.path("revoked");
-    std::fs::write(&file, "# none\n").unwrap();
+    fs::write(&file, "# none\n").unwrap();
     let with_file = hsm.launch().set("MACP_AUTH_REVOKED_KIDS_FILE", &file);
     let said = keys(with_file.clone(), &["revoke-bound", &kid]);
     let line = said.lines().find(|line| line.contains("printf")).unwrap();

@@ -37,6 +37,27 @@ fn the_first_key_signs_at_once_and_the_next_after_the_lead() {
 }
 
 #[test]
+fn the_label_of_a_token_does_not_speak_to_the_terminal() {
+    let hsm = SoftHsm::without_token();
+    let label = "\u{1b}[2Jtoken";
+    hsm.make_token(label);
+    let launch = || {
+        hsm.bare_launch()
+            .set("MACP_AUTH_PKCS11_MODULE", hsm.module())
+            .set("MACP_AUTH_PKCS11_TOKEN_LABEL", label)
+            .set("MACP_AUTH_PKCS11_PIN_FILE", hsm.pin_file())
+    };
+
+    let empty = keys(launch(), &["list"]);
+    let made = keys(launch(), &["generate", "--alg", "ES256"]);
+    let list = keys(launch(), &["list"]);
+    for said in [&empty, &made, &list] {
+        assert!(said.contains(r"\u{1b}[2Jtoken"), "{said:?}");
+        assert!(!said.contains('\u{1b}'), "{said:?}");
+    }
+}
+
+#[test]
 fn without_any_key_the_algorithm_is_rs256() {
     let hsm = SoftHsm::new();
     let made = json(&keys(hsm.launch(), &["generate", "--json"]));

@@ -11,6 +11,7 @@ use crate::jose::{Algorithm, Kid};
 use crate::keys::AlarmKind;
 use crate::keys::board::Overview;
 use crate::keys::label::Instant;
+use crate::shown::shown;
 
 /// All pairs of one command, and the board with them on it.
 pub(super) struct Answer {
@@ -34,8 +35,14 @@ pub struct MadeSoFar {
 impl MadeSoFar {
     pub(super) fn new(pairs: &[NewPair], lacking: &[Place<'_>], order: &Order) -> Self {
         let made = pairs.iter();
-        let made =
-            made.map(|pair| format!("{} ({:?}) on {}", pair.jwk.kid(), pair.label, pair.token));
+        let made = made.map(|pair| {
+            format!(
+                "{} ({:?}) on {}",
+                pair.jwk.kid(),
+                pair.label,
+                shown(&pair.token)
+            )
+        });
         Self {
             made: made.collect(),
             lacking: lacking
@@ -227,7 +234,7 @@ impl Answer {
         let record = record.map(|path| ("record", path.display().to_string()));
         let made = made.into_iter().flatten().chain(record);
         for (name, value) in name.into_iter().chain(made) {
-            writeln!(text, "{:<13}{value}", format!("{name}:")).ok();
+            writeln!(text, "{:<13}{}", format!("{name}:"), shown(&value)).ok();
         }
         for note in &pair.notes {
             note_line(text, note);
