@@ -9,6 +9,7 @@
 //!
 //! `uri`, `ckr`, `recovery` and `proof` decide and are pure; `module`, `token`, `session` and `ffi` call the module.
 
+mod canary;
 pub mod ckr;
 mod cure;
 pub mod destroy;

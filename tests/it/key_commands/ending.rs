@@ -159,7 +159,7 @@ fn prune_says_what_is_destroyed_where_the_public_half_stays() {
 fn a_memory_that_cannot_be_read_is_told_and_prune_destroys_nothing() {
     let hsm = SoftHsm::new();
     let state = hsm.path("memory");
-    std::fs::create_dir(&state).unwrap();
+    fs::create_dir(&state).unwrap();
     let file = state.join("jwks.json");
     let launch = || hurried(hsm.launch()).set("MACP_AUTH_STATE_DIR", &state);
     let (old, _) = expired_and_active(&launch);
@@ -174,11 +174,11 @@ fn a_memory_that_cannot_be_read_is_told_and_prune_destroys_nothing() {
         ("a pipe", b"mkfifo"),
     ] {
         if bytes == b"mkfifo" {
-            std::fs::remove_file(&file).unwrap();
+            fs::remove_file(&file).unwrap();
             let made = Command::new("mkfifo").arg(&file).status();
             assert!(made.unwrap().success());
         } else {
-            std::fs::write(&file, bytes).unwrap();
+            fs::write(&file, bytes).unwrap();
         }
         let refused = try_keys(launch(), &["prune", "--yes"]);
         assert_eq!(refused.code, Some(1), "{name}: {refused:?}");
@@ -194,7 +194,7 @@ fn a_memory_that_cannot_be_read_is_told_and_prune_destroys_nothing() {
     }
     assert_eq!(hsm.objects(), objects);
 
-    std::fs::remove_file(&file).unwrap();
+    fs::remove_file(&file).unwrap();
     assert!(keys(launch(), &["prune", "--yes"]).contains(&old[0]));
 }
 
