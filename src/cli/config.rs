@@ -10,8 +10,9 @@ use serde::Serialize;
 
 use super::{ConfigArguments, DONE, Outside, failed};
 use crate::config::settings::{Fallback, Form, PIN_FILE, SETTINGS, Setting};
-use crate::config::{Environment, markdown, parse, pin_file, printable};
+use crate::config::{Environment, markdown, parse, pin_file};
 use crate::keys::pkcs11::uri::Pkcs11Uri;
+use crate::shown::shown;
 
 /// The answer of `config --json`.
 #[derive(Serialize)]
@@ -70,12 +71,12 @@ fn row(setting: &Setting, vars: &Environment) -> Row {
             Fallback::Value(text) | Fallback::Described(text) => Some(text),
         },
         set: value.is_some(),
-        value: value.map(|value| shown(setting, &value.to_string_lossy())),
+        value: value.map(|value| told(setting, &value.to_string_lossy())),
         secret: setting.secret,
     }
 }
 
-fn shown(setting: &Setting, value: &str) -> String {
+fn told(setting: &Setting, value: &str) -> String {
     if value.is_empty() {
         return "(empty)".to_owned();
     }
@@ -95,7 +96,7 @@ fn shown(setting: &Setting, value: &str) -> String {
             |uris| uris.join(" "),
         );
     }
-    printable(value)
+    shown(value).into_owned()
 }
 
 impl Overview {

@@ -64,26 +64,38 @@ impl Opened {
         find_keys(&self.token, config, keys, self.pin.as_ref(), schedule)
     }
 
-    /// The key just made, judged and proved like any other; and what the policy lets pass. Looked at twice where the first time may
-    /// have met a passing fault.
+    /// The key just made, judged and proved like any other; and what the policy lets pass. Where that may be a passing fault, it
+    /// is looked at once more, and then by a module that starts anew: SoftHSM2 keeps what it once read wrongly.
     pub(super) fn read_back(
-        &self,
+        self,
         config: &Pkcs11Config,
+        on: &TokenConfig,
         made: &KeyNaming,
-    ) -> Result<(FoundKey, Vec<String>), KeysError> {
+    ) -> Result<(Self, FoundKey, Vec<String>), KeysError> {
         let first = self.proved(config, made);
-        let outcome = first.or_else(|unproved| {
-            if unproved.may_pass() {
-                self.proved(config, made)
-            } else {
-                Err(unproved)
-            }
-        });
-        outcome.map_err(|reason| KeysError::NotUsable {
+        let looked = match first {
+            Err(unproved) if unproved.may_pass() => self.proved(config, made),
+            other => other,
+        };
+        let reason = match looked {
+            Ok((key, warnings)) => return Ok((self, key, warnings)),
+            Err(unproved) => unproved,
+        };
+        let unusable = |reason| KeysError::NotUsable {
             label: made.label.clone(),
             id: hex::encode(&made.id),
             reason: Box::new(reason),
-        })
+        };
+        if !reason.may_pass() {
+            return Err(unusable(reason));
+        }
+        drop(self);
+        let Ok(again) = Self::new(config, on) else {
+            return Err(unusable(reason));
+        };
+        again.will(Act::Make);
+        let (key, warnings) = again.proved(config, made).map_err(unusable)?;
+        Ok((again, key, warnings))
     }
 
     fn proved(
@@ -102,17 +114,19 @@ impl Opened {
 }
 
 impl Unproved {
-    /// Not the verdict on a key that was read.
+    /// Not the verdict on a key that was surely read: of an object whose attributes are missing, the policy thinks the worst.
     const fn may_pass(&self) -> bool {
         match self {
             Self::NotFound | Self::Token(_) => true,
             Self::Refused(refusal) => match refusal {
-                Refusal::NoPublicKey | Refusal::NoMechanism { .. } | Refusal::Unreadable(_) => true,
+                Refusal::NoPublicKey
+                | Refusal::NoMechanism { .. }
+                | Refusal::Unreadable(_)
+                | Refusal::Policy { .. } => true,
                 Refusal::BadInstant
                 | Refusal::Ambiguous { .. }
                 | Refusal::ForeignPublicKey
                 | Refusal::Unfit(_)
-                | Refusal::Policy { .. }
                 | Refusal::WantsPin => false,
             },
         }

@@ -12,6 +12,7 @@ use crate::keys::label::BadPrefix;
 use crate::keys::local::LocalKeyError;
 use crate::keys::pkcs11::uri::UriError;
 use crate::keys::rules::UnsafeTiming;
+use crate::shown::shown;
 
 /// Every problem of a configuration; at least one.
 #[derive(Debug, thiserror::Error)]
@@ -23,7 +24,7 @@ pub struct Report {
 
 /// One variable, and what is wrong with it.
 #[derive(Debug, thiserror::Error)]
-#[error("{} {fault}", printable(.name))]
+#[error("{} {fault}", shown(.name))]
 pub struct Problem {
     pub name: String,
     #[source]
@@ -225,14 +226,5 @@ impl fmt::Display for Given {
             f.write_str("…")?;
         }
         Ok(())
-    }
-}
-
-/// A name or value that may go to a terminal as it is, or quoted.
-pub fn printable(text: &str) -> String {
-    if text.chars().any(char::is_control) {
-        format!("{text:?}")
-    } else {
-        text.to_owned()
     }
 }

@@ -28,7 +28,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use environment::Environment;
-pub use fault::{Fault, Given, Problem, Report, RotationFault, SourceFault, TokenFault, printable};
+pub use fault::{Fault, Given, Problem, Report, RotationFault, SourceFault, TokenFault};
 pub use markdown::markdown;
 pub use pin_file::{Files, PinDefect, PinFileError};
 pub use secret::Pin;

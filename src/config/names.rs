@@ -1,8 +1,9 @@
 //! Names under our prefix that are not variables of this version: misspelt, reserved, or of the runtime beside us.
 
-use super::fault::{Fault, printable};
+use super::fault::Fault;
 use super::reader::Reader;
 use super::settings::{NOT_BUILT, OF_THE_RUNTIME, PREFIX, SETTINGS, TOKEN_PREFIX, named};
+use crate::shown::shown;
 
 /// Refuses reserved names and unknown names of a token; warns of other unknown ones.
 pub(super) fn check(reader: &mut Reader<'_>) {
@@ -23,7 +24,7 @@ pub(super) fn check(reader: &mut Reader<'_>) {
             reader.refuse(&name, Fault::Unknown { nearest });
             continue;
         }
-        let name = printable(&name);
+        let name = shown(&name);
         reader.warn(if slip {
             format!("{name} is not known and has no effect. Is {nearest} meant?")
         } else {

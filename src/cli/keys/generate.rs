@@ -232,7 +232,7 @@ fn made(
     };
     opened.will(Act::Make);
     let made = generate::generate(&opened.token, &new)?;
-    let (key, warnings) = opened.read_back(config, &made.stored)?;
+    let (opened, key, warnings) = opened.read_back(config, on, &made.stored)?;
     let jwk = key.published.jwk().clone();
     let now = UnixSeconds::now();
     let subject = Subject {

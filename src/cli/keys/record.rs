@@ -22,11 +22,12 @@ use self::document::{
 };
 use super::arguments::VerifyRecordArguments;
 use crate::clock::UnixSeconds;
-use crate::config::{KeyPolicy, printable};
+use crate::config::KeyPolicy;
 use crate::keys::pkcs11::discovery::FoundKey;
 use crate::keys::pkcs11::evidence::{self, Evidence};
 use crate::keys::pkcs11::proof;
 use crate::keys::pkcs11::token::{Token, TokenFault};
+use crate::shown::shown;
 
 pub(super) use self::present::answer;
 use self::reserved::Reserved;
@@ -255,9 +256,9 @@ fn told(record: &Record) -> String {
     let rows = facts(record).into_iter().chain(warnings);
     for (name, value) in rows.chain(attributes).chain(attestation) {
         // What stands in a file may hold anything.
-        let shown = printable(&value);
+        let value = shown(&value);
         // Writing to a String does not fail.
-        writeln!(text, "{:<24}{shown}", format!("{name}:")).ok();
+        writeln!(text, "{:<24}{value}", format!("{name}:")).ok();
     }
     text.push_str(HOLDS);
     text

@@ -192,8 +192,8 @@ impl State {
             .tombstone
             .as_ref()
             .filter(|stone| ring.key(stone.kid()).is_some());
-        let stone = stone.map(|stone| {
-            Alarm::new(AlarmKind::Tombstone, format!("every key is revoked: the JWKS holds only {}, whose private half nobody has, so that verifiers drop the revoked ones. Make a key with `keys generate`", stone.kid()))
+        let stone = stone.map(|_| {
+            Alarm::new(AlarmKind::Tombstone, "every key is revoked: the JWKS holds only a key whose private half nobody has, so that verifiers drop the revoked ones. Make a key with `keys generate`, or pin another")
         });
         troubles.chain(conflicts).chain(stone)
     }

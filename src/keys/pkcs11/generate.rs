@@ -144,14 +144,19 @@ fn may_mean_the_name(failure: &Failure) -> bool {
         .any(|code| failure.is(code))
 }
 
-/// What the token wrote down: some cut labels without a word. What cannot be read is as asked.
+/// What the token wrote down: some cut labels without a word. What cannot be read is as asked; so is what has no name at all, as
+/// SoftHSM2 under load once showed a new key, since nobody would find it by that.
 fn stored(session: &Session, private: ObjectHandle, asked: &KeyNaming) -> KeyNaming {
     let read = Attributes::read(session, private, &[AttributeType::Label, AttributeType::Id]);
     let read = read.unwrap_or_default();
-    KeyNaming {
+    let stored = KeyNaming {
         label: read.label().unwrap_or_else(|| asked.label.clone()),
         id: read.id().unwrap_or_else(|| asked.id.clone()),
+    };
+    if stored.label.is_empty() && stored.id.is_empty() {
+        return asked.clone();
     }
+    stored
 }
 
 fn attempt(

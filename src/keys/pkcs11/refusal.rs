@@ -19,7 +19,7 @@ pub enum Refusal {
     )]
     NoPublicKey,
     #[error(
-        "the public key object with this CKA_ID belongs to another key: a signature of the private key does not verify under it. Delete the foreign object and write the right public key under this CKA_ID"
+        "a signature of the private key does not verify under the public key object with this CKA_ID: that belongs to another key, or the token signs wrongly. If the key has signed before and nobody changed its objects, change nothing and have the HSM looked at; else write the right public key under this CKA_ID"
     )]
     ForeignPublicKey,
     #[error("{0}. Make an RSA key of 2048 to 8192 bits or a P-256 key with `keys generate`")]
