@@ -1,21 +1,19 @@
-//! A command that opens modules runs on a thread of its own, because a call into a module may never come back.
+//! A command that opens modules is watched, because a call into a module may never come back.
 //!
 //! ```text
-//! command's thread   step, step, ... answer      (a step: one token opened, looked at, given a key)
-//! this thread        waits for the next of them; one that takes too long is a call that hangs
+//! main thread    step, step, ... answer      (a step: one token opened, looked at, given a key)
+//! watcher        waits for the next of them; one that takes too long is a call that hangs
 //! ```
 //!
-//! A hung call cannot be cancelled: what is left is to say where it hangs, and to leave past the module's destructors.
+//! A hung call cannot be cancelled: what is left is to say where it hangs, and to leave past the module's destructors. The command
+//! has the main thread: a module whose threads end before it does not like to be unloaded.
 
-use std::any::Any;
 use std::cell::RefCell;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
-
-use super::keys::KeysError;
 
 /// What a command is about to do on a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,43 +45,33 @@ pub(super) struct Hung {
     patience: Duration,
 }
 
-/// How a command ended.
-pub(super) enum End {
-    Answer(Result<String, KeysError>),
-    Hung(Hung),
-    Panicked(Box<dyn Any + Send>),
-}
-
-enum Said {
-    Step(Step),
-    Answer(Result<String, KeysError>),
-}
-
 thread_local! {
     /// Of the command that this thread runs: whoever opens a token says so, without every command having to pass it on.
-    static STEPS: RefCell<Option<Sender<Said>>> = const { RefCell::new(None) };
+    static STEPS: RefCell<Option<Sender<Step>>> = const { RefCell::new(None) };
 }
 
-/// Runs a command; a step of it that takes longer than `patience` is the end.
+/// Runs a command on this thread; where a step of it takes longer than `patience`, `hung` is called on another.
 ///
 /// # Errors
 /// The system gives no thread.
-pub(super) fn watched(
+pub(super) fn watched<T>(
     patience: Duration,
-    command: impl FnOnce() -> Result<String, KeysError> + Send + 'static,
-) -> io::Result<End> {
-    let (said, heard) = unbounded();
-    let thread = std::thread::Builder::new().name("command".to_owned());
-    let thread = thread.spawn(move || {
-        STEPS.set(Some(said.clone()));
-        // Nobody listens any more after a hang.
-        said.send(Said::Answer(command())).ok();
+    hung: impl FnOnce(Hung) + Send + 'static,
+    command: impl FnOnce() -> T,
+) -> io::Result<T> {
+    let (steps, heard) = unbounded();
+    let watcher = std::thread::Builder::new().name("watcher".to_owned());
+    let watcher = watcher.spawn(move || {
+        if let Some(found) = listen(&heard, patience) {
+            hung(found);
+        }
     })?;
-    Ok(match listen(&heard, patience) {
-        Some(end) => end,
-        // It answers, or it panics.
-        None => End::Panicked(thread.join().err().unwrap_or_else(|| Box::new(()))),
-    })
+    STEPS.set(Some(steps));
+    let answer = command();
+    STEPS.set(None);
+    // A watcher that panicked has nothing to say any more.
+    watcher.join().ok();
+    Ok(answer)
 }
 
 /// The command of this thread goes on to this.
@@ -95,23 +83,22 @@ pub(super) fn goes_on(module: &Path, token: &str, act: Act) {
     };
     STEPS.with_borrow(|steps| {
         if let Some(said) = steps {
-            said.send(Said::Step(step)).ok();
+            said.send(step).ok();
         }
     });
 }
 
-/// None: the thread ended without an answer.
-fn listen(heard: &Receiver<Said>, patience: Duration) -> Option<End> {
+/// None: the command has ended.
+fn listen(heard: &Receiver<Step>, patience: Duration) -> Option<Hung> {
     let mut at = None;
     loop {
         match heard.recv_timeout(patience) {
-            Ok(Said::Step(step)) => at = Some(step.after(at.as_ref())),
-            Ok(Said::Answer(answer)) => return Some(End::Answer(answer)),
+            Ok(step) => at = Some(step.after(at.as_ref())),
             Err(RecvTimeoutError::Disconnected) => return None,
             // Before the first step no module has been called: a file that is slow to read hangs nothing.
             Err(RecvTimeoutError::Timeout) => {
                 if let Some(step) = at {
-                    return Some(End::Hung(Hung { step, patience }));
+                    return Some(Hung { step, patience });
                 }
             }
         }
@@ -155,10 +142,10 @@ mod tests {
     fn a_step_that_takes_too_long_is_the_one_that_is_told() {
         let (said, heard) = unbounded();
         for act in [Act::Look, Act::Make, Act::Look] {
-            said.send(Said::Step(step(act))).unwrap();
+            said.send(step(act)).unwrap();
         }
 
-        let Some(End::Hung(hung)) = listen(&heard, Duration::from_millis(1)) else {
+        let Some(hung) = listen(&heard, Duration::from_millis(1)) else {
             panic!("it does not hang");
         };
 
@@ -175,21 +162,16 @@ mod tests {
     }
 
     #[test]
-    fn a_command_says_its_steps_and_then_its_answer() {
-        let end = watched(Duration::from_secs(60), || {
-            goes_on(Path::new("/lib/a.so"), "one", Act::Look);
-            Ok("done".to_owned())
-        });
+    fn a_command_that_ends_in_time_gives_its_answer() {
+        let end = watched(
+            Duration::from_secs(60),
+            |hung| panic!("{hung}"),
+            || {
+                goes_on(Path::new("/lib/a.so"), "one", Act::Look);
+                "done"
+            },
+        );
 
-        assert!(matches!(end, Ok(End::Answer(Ok(text))) if text == "done"));
-    }
-
-    #[test]
-    fn a_command_that_panics_does_not_count_as_hanging() {
-        let end = watched(Duration::from_secs(60), || {
-            std::panic::resume_unwind(Box::new("a defect"))
-        });
-
-        assert!(matches!(end, Ok(End::Panicked(_))));
+        assert_eq!(end.unwrap(), "done");
     }
 }

@@ -21,11 +21,12 @@ mod revoke_bound;
 mod span;
 mod timeline;
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::hang::{self, End};
+use super::hang::{self, Hung};
 use super::opened::Unproved;
 use super::{Outside, failed};
 use crate::clock::Moment;
@@ -234,7 +235,7 @@ fn with(
     outside: &mut Outside<'_>,
     pin_file: Option<&Path>,
     tell: Tell,
-    command: impl FnOnce(Config, usize) -> Result<String, KeysError> + Send + 'static,
+    command: impl FnOnce(Config, usize) -> Result<String, KeysError>,
 ) -> ExitCode {
     let Some(config) = configured(outside, pin_file) else {
         return failed();
@@ -245,19 +246,24 @@ fn with(
         // No module is called.
         KeySource::Ephemeral(_) | KeySource::Env(_) => Duration::MAX,
     };
-    match hang::watched(patience, move || command(config, columns)) {
-        Ok(End::Answer(answer)) => match tell {
-            Tell::Answer => outside.answer(answer),
-            Tell::Change => outside.answer_of_change(answer),
-        },
-        Ok(End::Hung(hung)) => {
-            outside.complain(&hung);
-            // The module's destructors would wait for the call that hangs.
-            ffi::exit_now(ffi::STUCK_EXIT_CODE);
-        }
-        Ok(End::Panicked(panic)) => std::panic::resume_unwind(panic),
-        Err(cause) => outside.answer(Err(KeysError::Thread(cause))),
+    let watched = hang::watched(patience, leave, || command(config, columns));
+    let answer = watched.unwrap_or_else(|cause| Err(KeysError::Thread(cause)));
+    match tell {
+        Tell::Answer => outside.answer(answer),
+        Tell::Change => outside.answer_of_change(answer),
     }
+}
+
+/// The module's destructors would wait for the call that hangs.
+fn leave(hung: Hung) {
+    let message = hung.to_string();
+    // If nobody reads that, the exit code has to do.
+    drop(writeln!(
+        std::io::stderr(),
+        "macp-auth-service: {}",
+        shown(&message)
+    ));
+    ffi::exit_now(ffi::STUCK_EXIT_CODE);
 }
 
 /// The configuration. `pin_file` takes the place of the configured PIN, because the user of the service may not be

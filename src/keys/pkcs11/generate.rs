@@ -65,6 +65,9 @@ const FORMS: [Form; 4] = [
     },
 ];
 
+/// More that lose their name have another reason.
+const MOST_PAIRS: usize = 4;
+
 #[derive(Debug, Clone, Copy)]
 struct Form {
     allowed_mechanisms: bool,
@@ -108,8 +111,8 @@ fn in_any_form(
             .module()
             .open_writing_session(token.slot())
             .map_err(|failure| token.fault(failure))?;
-        match attempt(&session, algorithm, naming, form) {
-            Ok(private) => return Ok(Ok(stored(&session, private, naming))),
+        match named(&session, algorithm, naming, form) {
+            Ok(stored) => return Ok(Ok(stored)),
             // NSS answers CKR_GENERAL_ERROR where it means an attribute.
             Err(failure) if matches!(failure.class(), Class::Attribute | Class::Session) => {
                 tracing::debug!(%failure, ?form, "the token refuses this form of a key");
@@ -144,19 +147,39 @@ fn may_mean_the_name(failure: &Failure) -> bool {
         .any(|code| failure.is(code))
 }
 
-/// What the token wrote down: some cut labels without a word. What cannot be read is as asked; so is what has no name at all, as
-/// SoftHSM2 under load once showed a new key, since nobody would find it by that.
+/// A pair that has kept its name. SoftHSM2 2.6.1 writes a key twice, and loses what it wrote first where another process reads
+/// the file in between (1 of 230 with three services that look each second): such a pair is nobody's, and another is made.
+fn named(
+    session: &Session,
+    algorithm: Algorithm,
+    naming: &KeyNaming,
+    form: Form,
+) -> Result<KeyNaming, Failure> {
+    for _ in 1..MOST_PAIRS {
+        let (public, private) = attempt(session, algorithm, naming, form)?;
+        let stored = stored(session, private, naming);
+        if !stored.label.is_empty() || !stored.id.is_empty() {
+            return Ok(stored);
+        }
+        tracing::warn!(
+            "the token has lost the name of a new key; it is destroyed, and another is made"
+        );
+        for object in [private, public] {
+            session.destroy_object(object)?;
+        }
+    }
+    let (_, private) = attempt(session, algorithm, naming, form)?;
+    Ok(stored(session, private, naming))
+}
+
+/// What the token wrote down: some cut labels without a word. What cannot be read is as asked.
 fn stored(session: &Session, private: ObjectHandle, asked: &KeyNaming) -> KeyNaming {
     let read = Attributes::read(session, private, &[AttributeType::Label, AttributeType::Id]);
     let read = read.unwrap_or_default();
-    let stored = KeyNaming {
+    KeyNaming {
         label: read.label().unwrap_or_else(|| asked.label.clone()),
         id: read.id().unwrap_or_else(|| asked.id.clone()),
-    };
-    if stored.label.is_empty() && stored.id.is_empty() {
-        return asked.clone();
     }
-    stored
 }
 
 fn attempt(
@@ -164,7 +187,7 @@ fn attempt(
     algorithm: Algorithm,
     naming: &KeyNaming,
     form: Form,
-) -> Result<ObjectHandle, Failure> {
+) -> Result<(ObjectHandle, ObjectHandle), Failure> {
     let named = [
         Attribute::Label(naming.label.clone().into_bytes()),
         Attribute::Id(naming.id.clone()),
@@ -209,6 +232,5 @@ fn attempt(
     if form.allowed_mechanisms {
         private.push(Attribute::AllowedMechanisms(allowed.to_vec()));
     }
-    let (_, private) = session.generate_key_pair(&mechanism, &public, &private)?;
-    Ok(private)
+    Ok(session.generate_key_pair(&mechanism, &public, &private)?)
 }
