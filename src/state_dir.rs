@@ -100,6 +100,17 @@ impl StateDir {
         File::open(&self.0)?.sync_all()
     }
 
+    /// Keeps what the file is now under another name as well, whatever takes its place later.
+    ///
+    /// # Errors
+    /// The system's; not every file system can.
+    pub fn keep_as(&self, name: &str, other: &str) -> io::Result<()> {
+        match fs::remove_file(self.file(other)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => fs::hard_link(self.file(name), self.file(other)),
+        }
+    }
+
     /// Holds the lock of this name until dropped; other processes wait.
     ///
     /// # Errors

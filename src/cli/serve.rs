@@ -18,6 +18,7 @@ use crate::config::{AdminAddress, Config, KeySource};
 use crate::jose::Algorithm;
 use crate::keys::lists::ListsError;
 use crate::keys::local::{LocalKey, LocalKeyError};
+use crate::keys::memory::Memory;
 use crate::keys::pkcs11::{Shutdown, StartError, TokenSigner, ffi};
 use crate::keys::{AlarmKind, Board, BoardConfig, Signer, saved};
 use crate::state_dir::{StateDir, StateDirError};
@@ -189,7 +190,10 @@ fn signer(
 ) -> Result<Signer, ServeError> {
     let now = Moment::now();
     let directory = config.directory.clone();
-    let memory = saved::load(directory.as_ref(), now.wall);
+    let memory = match &directory {
+        Some(directory) => saved::take_over(directory, now.wall),
+        None => Memory::empty(now.wall),
+    };
     let board = Arc::new(Board::open(config, memory, now)?);
     let signer = match source {
         KeySource::Ephemeral(algorithm) => {

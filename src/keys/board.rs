@@ -121,9 +121,11 @@ impl Board {
         self.clock.doubt(now).is_none()
     }
 
-    /// Why what was saved could not be read.
-    pub fn why_memory_is_lost(&self) -> Option<String> {
-        self.state.lock().memory.why_lost().map(str::to_owned)
+    /// Why what was saved could not be read, for as long as it may matter.
+    pub fn why_memory_is_lost(&self, now: UnixSeconds) -> Option<String> {
+        let state = self.state.lock();
+        let lost = state.memory.why_lost(&self.config.rules, now);
+        lost.map(str::to_owned)
     }
 
     /// The schedule file as it is now.

@@ -95,19 +95,35 @@ fn an_instance_whose_memory_is_lost_says_so_for_as_long_as_it_may_matter() {
     let home = tempfile::tempdir().unwrap();
     let directory = StateDir::open(&home.path().join("state")).unwrap();
     directory.replace("jwks.json", b"{").unwrap();
-    let memory = saved::load(Some(&directory), after(0).wall);
-    let board = Board::open(config(), memory, after(0)).unwrap();
-    let told = |at: Moment| {
-        board.looked(&token(), &[found(&key(), 0)], Vec::new(), at);
+    let saving = BoardConfig {
+        directory: Some(directory.clone()),
+        ..config()
+    };
+    let start = |at: Moment| {
+        let memory = saved::take_over(&directory, at.wall);
+        Board::open(saving.clone(), memory, at).unwrap()
+    };
+    let told = |board: &Board, at: Moment| {
         board.tick(at);
-        kinds(&board).contains(&AlarmKind::State)
+        let why = board.why_memory_is_lost(at.wall);
+        let alarm = kinds(board).contains(&AlarmKind::State);
+        assert_eq!(why.is_some(), alarm, "{why:?}");
+        assert!(why.is_none_or(|why| why.contains("state/jwks.json: ")));
+        alarm
     };
 
-    let matters = Rules::DEFAULTS.lead + Rules::DEFAULTS.retain;
-    assert!(told(after(1)) && told(after(matters - 1)));
-    assert!(!told(after(matters)));
-    let why = board.why_memory_is_lost().unwrap();
-    assert!(why.contains("state/jwks.json: "), "{why}");
+    let board = start(after(0));
+    assert!(told(&board, after(0)));
+    board.looked(&token(), &[found(&key(), 0)], Vec::new(), after(1));
+    let again = start(after(2));
+
+    let matters = 1 + Rules::DEFAULTS.lead + Rules::DEFAULTS.retain;
+    for board in [board, again] {
+        assert!(told(&board, after(matters - 1)));
+        assert!(!told(&board, after(matters)));
+    }
+    let kept = directory.read("jwks.json.damaged").unwrap();
+    assert_eq!(kept.as_deref(), Some(&b"{"[..]));
 }
 
 #[test]

@@ -23,11 +23,17 @@ pub struct Memory {
     looks: BTreeMap<TokenName, UnixSeconds>,
     /// The longest lives of tokens that were minted here, and when last.
     maxima: BTreeMap<u64, UnixSeconds>,
-    /// False for a replica that starts with nothing: it cannot know what others are publishing.
-    remembers: bool,
-    started: UnixSeconds,
-    /// Why what was saved could not be read.
-    lost: Option<String>,
+    /// None: too long ago to matter.
+    began: Option<Beginning>,
+}
+
+/// When a replica began with nothing, or found keys of which nothing tells how long others have known them: for a while it
+/// cannot know what those are publishing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beginning {
+    pub at: UnixSeconds,
+    /// Why what it knew before cannot be read any more.
+    pub lost: Option<String>,
 }
 
 /// A token as the configuration names it: module and what selects it there.
@@ -88,16 +94,20 @@ impl Memory {
             keys: BTreeMap::new(),
             looks: BTreeMap::new(),
             maxima: BTreeMap::new(),
-            remembers: false,
-            started,
-            lost: None,
+            began: Some(Beginning {
+                at: started,
+                lost: None,
+            }),
         }
     }
 
     /// Of a replica that knew something which cannot be read any more, and why not.
     pub fn lost(started: UnixSeconds, reason: String) -> Self {
         Self {
-            lost: Some(reason),
+            began: Some(Beginning {
+                at: started,
+                lost: Some(reason),
+            }),
             ..Self::empty(started)
         }
     }
@@ -107,16 +117,14 @@ impl Memory {
         keys: impl IntoIterator<Item = Known>,
         looks: BTreeMap<TokenName, UnixSeconds>,
         maxima: BTreeMap<u64, UnixSeconds>,
-        started: UnixSeconds,
+        began: Option<Beginning>,
     ) -> Self {
         let keys = keys.into_iter();
         Self {
             keys: keys.map(|known| (known.key.kid().clone(), known)).collect(),
-            remembers: !looks.is_empty(),
             looks,
             maxima,
-            started,
-            lost: None,
+            began,
         }
     }
 
@@ -144,6 +152,7 @@ impl Memory {
     /// Takes in one complete look at a token.
     pub fn look(&mut self, token: &TokenName, found: &[Found], now: UnixSeconds) {
         let before = self.looks.insert(token.clone(), now);
+        let mut strange = false;
         for known in self.keys.values_mut() {
             if !found.iter().any(|found| found.key.kid() == known.key.kid())
                 && known.on.remove(token).is_some()
@@ -153,16 +162,20 @@ impl Memory {
         }
         for found in found {
             let known = self.keys.entry(found.key.kid().clone());
-            let known = known.or_insert_with(|| Known {
-                key: Arc::clone(&found.key),
-                instant: found.instant,
+            let known = known.or_insert_with(|| {
                 // Its own word counts: this clock's whole second may lie before it, and before keys that are older.
-                created: found.created.or(before.map(|_| Created::at(now))),
-                seen: now,
-                absent: before,
-                on: BTreeMap::new(),
-                gone: false,
-                proved: true,
+                let created = found.created.or(before.map(|_| Created::at(now)));
+                strange |= created.is_none();
+                Known {
+                    key: Arc::clone(&found.key),
+                    instant: found.instant,
+                    created,
+                    seen: now,
+                    absent: before,
+                    on: BTreeMap::new(),
+                    gone: false,
+                    proved: true,
+                }
             });
             known.proved = true;
             known.gone = false;
@@ -170,6 +183,10 @@ impl Memory {
             known.on.insert(token.clone(), found.instant);
             // Two tokens may give different instants: the later one counts.
             known.instant = known.on.values().max().copied().unwrap_or(found.instant);
+        }
+        if strange {
+            let lost = self.began.take().and_then(|began| began.lost);
+            self.began = Some(Beginning { at: now, lost });
         }
     }
 
@@ -207,14 +224,22 @@ impl Memory {
         });
     }
 
-    /// Until then a replica that started with nothing publishes expired keys, too: others may have seen their successor later.
+    /// Until then a replica that began with nothing publishes expired keys, too: others may have seen their successor later.
     pub fn is_stranger(&self, rules: &Rules, now: UnixSeconds) -> bool {
-        !self.remembers && now < self.started.plus(rules.lead).plus(rules.retain)
+        let began = self.began.as_ref();
+        began.is_some_and(|began| now < began.at.plus(rules.lead).plus(rules.retain))
     }
 
-    /// Why what was saved could not be read.
-    pub fn why_lost(&self) -> Option<&str> {
-        self.lost.as_deref()
+    /// Why what was known before could not be read, for as long as it may matter.
+    pub fn why_lost(&self, rules: &Rules, now: UnixSeconds) -> Option<&str> {
+        let began = self.began.as_ref()?;
+        let lost = began.lost.as_deref();
+        lost.filter(|_| self.is_stranger(rules, now))
+    }
+
+    /// When it began with nothing.
+    pub const fn began(&self) -> Option<&Beginning> {
+        self.began.as_ref()
     }
 
     /// Notes that tokens of the longest life of these rules may be minted now. Other replicas may go on with an older maximum
@@ -423,8 +448,28 @@ mod tests {
         assert!(fresh.is_stranger(&rules, at(1_209)));
         assert!(!fresh.is_stranger(&rules, at(1_210)));
 
-        let looks = BTreeMap::from([(token("a"), at(900))]);
-        let again = Memory::restored([], looks, BTreeMap::new(), at(1_000));
-        assert!(!again.is_stranger(&rules, at(1_000)));
+        let again = |began| Memory::restored([], BTreeMap::new(), BTreeMap::new(), began);
+        let began = fresh.began().cloned();
+        assert!(again(began.clone()).is_stranger(&rules, at(1_209)));
+        assert!(!again(began).is_stranger(&rules, at(1_210)));
+        assert!(!again(None).is_stranger(&rules, at(1_000)));
+    }
+
+    #[test]
+    fn keys_of_which_nothing_is_known_make_a_stranger_at_their_first_look() {
+        let rules = Rules::SHORT;
+        let dated = Found {
+            created: Some(Created::at(at(900))),
+            ..found(&key(), 0)
+        };
+        let undated = found(&key(), 0);
+        for (name, first, want) in [("dated", &dated, false), ("not dated", &undated, true)] {
+            let mut memory = Memory::restored([], BTreeMap::new(), BTreeMap::new(), None);
+            memory.look(&token("a"), std::slice::from_ref(first), at(1_000));
+            assert_eq!(memory.is_stranger(&rules, at(1_209)), want, "{name}");
+            // That one is known to be new.
+            memory.look(&token("a"), &[first.clone(), found(&key(), 5)], at(1_100));
+            assert!(!memory.is_stranger(&rules, at(1_210)), "{name}");
+        }
     }
 }

@@ -10,13 +10,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::PublishedKey;
-use super::memory::{Known, Memory, TokenName};
+use super::memory::{Beginning, Known, Memory, TokenName};
 use super::schedule::Created;
 use crate::clock::UnixSeconds;
 use crate::jose::{Jwk, Kid};
 use crate::state_dir::StateDir;
 
 const FILE: &str = "jwks.json";
+const DAMAGED: &str = "jwks.json.damaged";
 /// The format before there were looks and creation times: `version`, and of each key `jwk` and `active_from`.
 const WITHOUT_LOOKS: u64 = 1;
 const VERSION: u64 = 2;
@@ -31,6 +32,15 @@ struct Saved {
     /// By life of a token in seconds: when such tokens were minted last.
     #[serde(default)]
     maxima: BTreeMap<u64, u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    began: Option<SavedBeginning>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SavedBeginning {
+    at: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lost: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -50,25 +60,39 @@ struct SavedKey {
     on: BTreeMap<String, u64>,
 }
 
-/// What was saved; nothing without a directory, where nothing was, or where the file is damaged (which is logged, and remembered
-/// as [`Memory::why_lost`]).
+/// What was saved, for who only reads; nothing without a directory, where nothing was, or where the file is damaged (which is
+/// remembered as [`Memory::why_lost`]).
 pub fn load(directory: Option<&StateDir>, now: UnixSeconds) -> Memory {
     let Some(directory) = directory else {
         return Memory::empty(now);
     };
-    let lost = |reason: &str| {
+    read(directory, now).unwrap_or_else(|reason| {
+        let path = directory.file(FILE);
+        Memory::lost(now, format!("{}: {reason}", path.display()))
+    })
+}
+
+/// What was saved, for who will save there: a damaged file is kept aside, and logged.
+pub fn take_over(directory: &StateDir, now: UnixSeconds) -> Memory {
+    if let Err(reason) = read(directory, now) {
         tracing::error!(
             file = FILE,
             reason,
+            kept_as = DAMAGED,
             "the saved key set cannot be used; starting without it"
         );
-        let path = directory.file(FILE);
-        Memory::lost(now, format!("{}: {reason}", path.display()))
-    };
+        if let Err(error) = directory.keep_as(FILE, DAMAGED) {
+            tracing::warn!(%error, "the saved key set that cannot be used will be overwritten");
+        }
+    }
+    load(Some(directory), now)
+}
+
+fn read(directory: &StateDir, now: UnixSeconds) -> Result<Memory, String> {
     match directory.read(FILE) {
-        Ok(None) => Memory::empty(now),
-        Ok(Some(bytes)) => parse(&bytes, now).unwrap_or_else(lost),
-        Err(error) => lost(&error.to_string()),
+        Ok(None) => Ok(Memory::empty(now)),
+        Ok(Some(bytes)) => parse(&bytes, now).map_err(str::to_owned),
+        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -101,6 +125,10 @@ pub fn save(directory: &StateDir, memory: &Memory) -> io::Result<()> {
             .map(|(token, at)| (token.as_str().to_owned(), at.get()))
             .collect(),
         maxima: maxima.map(|(ttl, last)| (*ttl, last.get())).collect(),
+        began: memory.began().map(|began| SavedBeginning {
+            at: began.at.get(),
+            lost: began.lost.clone(),
+        }),
     };
     directory.replace(FILE, &serde_json::to_vec(&saved)?)
 }
@@ -115,6 +143,11 @@ fn parse(bytes: &[u8], now: UnixSeconds) -> Result<Memory, &'static str> {
         .into_iter()
         .map(|key| known(key, now))
         .collect::<Result<_, _>>()?;
+    let began = match saved.began {
+        Some(SavedBeginning { at, lost }) => Some((UnixSeconds::new(at), lost)),
+        // Whoever had not looked knew nothing.
+        None => saved.looks.is_empty().then_some((now, None)),
+    };
     let looks = saved.looks.into_iter();
     let maxima = saved.maxima.into_iter();
     Ok(Memory::restored(
@@ -125,7 +158,7 @@ fn parse(bytes: &[u8], now: UnixSeconds) -> Result<Memory, &'static str> {
         maxima
             .map(|(ttl, last)| (ttl, UnixSeconds::new(last)))
             .collect(),
-        now,
+        began.map(|(at, lost)| Beginning { at, lost }),
     ))
 }
 

@@ -22,7 +22,7 @@ pub(super) fn check(
     let guard = guard(config, orders, reporter)?;
     let now = Moment::now();
     let memory = remembered(config, now.wall);
-    if let Some(reason) = memory.why_lost() {
+    if let Some(reason) = memory.why_lost(&board_config.rules, now.wall) {
         reporter.found(Finding::warning(
             "saved keys",
             format!("what was known of the keys cannot be read: {reason}"),

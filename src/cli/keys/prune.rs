@@ -53,7 +53,7 @@ pub(super) fn answer(
     let preview = Preview::of(config, now)?;
     believe_the_clock(&preview.board, now)?;
     preview.shows_every_key()?;
-    if let Some(reason) = preview.board.why_memory_is_lost() {
+    if let Some(reason) = preview.board.why_memory_is_lost(now.wall) {
         return Err(KeysError::MemoryLost { reason });
     }
     let overview = preview.board.overview(now);

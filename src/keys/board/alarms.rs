@@ -158,10 +158,13 @@ impl State {
 
     /// For as long as it may matter what was known.
     fn of_lost_memory(&self, rules: &Rules, now: UnixSeconds) -> Option<Alarm> {
-        let reason = self.memory.why_lost()?;
-        self.memory.is_stranger(rules, now).then(|| {
-            Alarm::new(AlarmKind::State, format!("what was known of the keys cannot be read ({reason}), and a longer life of tokens from before is forgotten: keys may be withdrawn too early. Bring back a good copy while the service stands still, or leave MACP_AUTH_MAX_TTL_SECONDS and all keys as they are for lead and retention"))
-        })
+        let reason = self.memory.why_lost(rules, now)?;
+        Some(Alarm::new(
+            AlarmKind::State,
+            format!(
+                "what was known of the keys cannot be read ({reason}), and a longer life of tokens from before is forgotten: keys may be withdrawn too early. Bring back a good copy while the service stands still, or leave MACP_AUTH_MAX_TTL_SECONDS and all keys as they are for lead and retention"
+            ),
+        ))
     }
 
     /// Kids that are revoked and were never seen, perhaps misspelt.

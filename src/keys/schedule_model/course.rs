@@ -12,6 +12,8 @@ pub(super) struct Course {
     pub(super) tokens: usize,
     /// Replicas have a state directory.
     pub(super) saves: bool,
+    /// Now and then an instance with an empty one takes the place of another.
+    pub(super) newcomers: bool,
     /// MACP_AUTH_SIGNING_ALG.
     pub(super) algorithm: Option<Algorithm>,
     /// An activation waits for verifiers.
@@ -44,21 +46,28 @@ impl Course {
         let rules = cut.of(safe(dice));
         let tokens = dice.pick(&[1, 1, 2]);
         let saves = tokens > 1 || dice.chance(70);
+        let newcomers = saves && tokens == 1 && dice.chance(40);
         let foreign = dice.pick(&[0, 0, 30, 100]);
         Self {
             tokens,
             saves,
+            newcomers,
             algorithm: dice.pick(&[None, None, Some(Algorithm::Rs256), Some(Algorithm::Es256)]),
             converges: dice.chance(30),
             proxied: dice.chance(60),
             foreign,
             // Who does not remember cannot tell a new key of another tool from an old one.
-            late: saves || foreign == 0,
+            late: saves && !newcomers || foreign == 0,
             revokes: dice.chance(40),
-            lowers: saves && dice.chance(25),
+            lowers: saves && !newcomers && dice.chance(25),
             ends: dice.between(8, 14) * 1000 * rules.least_lead(),
             rules,
         }
+    }
+
+    /// Whoever runs has known the keys since they were made.
+    pub(super) const fn all_remember(&self) -> bool {
+        self.saves && !self.newcomers
     }
 }
 

@@ -142,7 +142,11 @@ impl History {
 
     fn outages(&mut self) -> Vec<(u64, u64)> {
         // Who does not remember has nothing to publish while its token is away.
-        let leads = if self.course.saves { 2_000 } else { 500 };
+        let leads = if self.course.all_remember() {
+            2_000
+        } else {
+            500
+        };
         let (ends, most) = (self.course.ends, self.course.rules.least_lead() * leads);
         let mut outages: Vec<(u64, u64)> = Vec::new();
         for _ in 0..self.dice.below(4) {
@@ -239,6 +243,13 @@ impl History {
 
     fn start(&mut self, replica: usize, at: u64) {
         self.replicas[replica].rules = self.configured;
+        if self.course.newcomers && self.dice.chance(50) {
+            self.acts
+                .push(format!("{at}: {replica} starts with nothing"));
+            self.replicas[replica].forget();
+            let soon = self.dice.below(1 + self.course.rules.lead * 1500);
+            self.plan(at + soon, Event::Restart { replica });
+        }
         self.reread(replica, at);
         self.replicas[replica].start(&self.course, at);
         self.drop_looks(replica);

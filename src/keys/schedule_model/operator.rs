@@ -66,7 +66,7 @@ impl History {
     /// When a token shows a key that was made at `made`: now and then long after.
     fn shown(&mut self, made: u64) -> u64 {
         // Only who was there before knows that it came late.
-        if self.course.late && self.course.saves && self.dice.chance(15) {
+        if self.course.late && self.course.all_remember() && self.dice.chance(15) {
             made + self.dice.below(self.course.rules.least_lead() * 1500)
         } else {
             made
@@ -125,14 +125,15 @@ impl History {
     /// The private half of a key that has been retired for so long that every replica knows it, and verifiers its successor.
     fn destroy(&mut self, at: u64) {
         let ago = self.course.rules.least_lead();
-        let saves = self.course.saves;
+        let all_remember = self.course.all_remember();
         let mut states = self.shown_states(at, at.saturating_sub(ago * 1000));
         let settled = self.replicas.iter().all(|replica| {
             let generations = replica.edition.timetable.generations().iter();
             let mut keys = generations.flat_map(|generation| &generation.keys);
             keys.all(|entry| entry.member.seen.plus(ago) <= replica.clock.wall(at))
         });
-        let may = |state| state == State::Expired || saves && settled && state == State::Retired;
+        let may =
+            |state| state == State::Expired || all_remember && settled && state == State::Retired;
         states.retain(|(_, state)| may(*state));
         if !states.is_empty() {
             let (kid, _) = states.swap_remove(self.dice.index(states.len()));

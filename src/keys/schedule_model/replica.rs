@@ -79,10 +79,15 @@ impl Replica {
         self.memory = self
             .saved
             .as_ref()
-            .map_or_else(|| Memory::empty(now), |saved| restored(saved, now));
+            .map_or_else(|| Memory::empty(now), restored);
         self.seats = vec![Seat::default(); course.tokens];
         self.verifiers = Verifiers::default();
         self.settle(course, at);
+    }
+
+    /// Another instance takes its place.
+    pub(super) fn forget(&mut self) {
+        self.saved = None;
     }
 
     /// Takes in a look, and saves.
@@ -211,12 +216,13 @@ fn orders<'a>(course: &Course, rules: Rules, revoked: &'a BTreeSet<Kid>) -> Orde
 }
 
 /// As saved.rs gives back what it was given.
-fn restored(saved: &Memory, now: UnixSeconds) -> Memory {
+fn restored(saved: &Memory) -> Memory {
     let keys = saved.keys().map(|known| Known {
         proved: false,
         ..known.clone()
     });
-    Memory::restored(keys, saved.looks().clone(), saved.maxima().clone(), now)
+    let (looks, maxima) = (saved.looks().clone(), saved.maxima().clone());
+    Memory::restored(keys, looks, maxima, saved.began().cloned())
 }
 
 fn name(token: usize) -> TokenName {

@@ -192,6 +192,16 @@ fn a_memory_that_cannot_be_read_is_told_and_prune_destroys_nothing() {
         let alarms = listed(launch())["alarms"].to_string();
         assert!(alarms.contains("\"state\""), "{name}: {alarms}");
     }
+    // A service writes a new one, and that does not bring back what was known.
+    fs::remove_file(&file).unwrap();
+    fs::write(&file, "{").unwrap();
+    let keeping = || launch().set("MACP_AUTH_KEY_RETAIN_SECONDS", "600");
+    keeping().start().wait_ready();
+    assert_ne!(fs::read(&file).unwrap(), b"{");
+    assert_eq!(fs::read(state.join("jwks.json.damaged")).unwrap(), b"{");
+    let refused = try_keys(keeping(), &["prune", "--yes"]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains(lost), "{refused:?}");
     assert_eq!(hsm.objects(), objects);
 
     fs::remove_file(&file).unwrap();
