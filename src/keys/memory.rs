@@ -49,8 +49,8 @@ pub struct Known {
     pub seen: UnixSeconds,
     /// The last look at its token that did not show it.
     pub absent: Option<UnixSeconds>,
-    /// The tokens that showed it at their last look, each with the instant it gave.
-    pub on: BTreeMap<TokenName, UnixSeconds>,
+    /// The tokens that showed it at their last look, each with the instants of its objects.
+    pub on: BTreeMap<TokenName, BTreeSet<UnixSeconds>>,
     /// A complete look at the last token that held it did not show it.
     pub gone: bool,
     /// It has signed in this life of the process.
@@ -154,9 +154,7 @@ impl Memory {
         let before = self.looks.insert(token.clone(), now);
         let mut strange = false;
         for known in self.keys.values_mut() {
-            if !found.iter().any(|found| found.key.kid() == known.key.kid())
-                && known.on.remove(token).is_some()
-            {
+            if known.on.remove(token).is_some() {
                 known.gone = known.on.is_empty();
             }
         }
@@ -180,9 +178,11 @@ impl Memory {
             known.proved = true;
             known.gone = false;
             known.created = earlier(known.created, found.created);
-            known.on.insert(token.clone(), found.instant);
-            // Two tokens may give different instants: the later one counts.
-            known.instant = known.on.values().max().copied().unwrap_or(found.instant);
+            let here = known.on.entry(token.clone()).or_default();
+            here.insert(found.instant);
+            // Objects may give different instants: the later one counts, in whatever order they are found.
+            let instants = known.on.values().flatten();
+            known.instant = instants.max().copied().unwrap_or(found.instant);
         }
         if strange {
             let lost = self.began.take().and_then(|began| began.lost);
@@ -284,9 +284,9 @@ impl Memory {
 }
 
 impl Known {
-    /// Tokens give it different instants.
+    /// Objects give it different instants, on one token or on several.
     pub fn has_two_instants(&self) -> bool {
-        let mut instants = self.on.values();
+        let mut instants = self.on.values().flatten();
         let first = instants.next();
         instants.any(|other| Some(other) != first)
     }
@@ -394,6 +394,25 @@ mod tests {
         let known = memory.key(one.kid()).unwrap();
         assert_eq!(known.instant, at(10));
         assert!(!known.has_two_instants());
+    }
+
+    #[test]
+    fn of_two_objects_with_one_key_on_one_token_the_later_instant_counts_whichever_is_found_first()
+    {
+        let one = key();
+        for instants in [[10, 50], [50, 10]] {
+            let mut memory = Memory::empty(at(0));
+            memory.look(&token("a"), &instants.map(|at| found(&one, at)), at(60));
+            let known = memory.key(one.kid()).unwrap();
+            assert_eq!(known.instant, at(50));
+            assert!(known.has_two_instants());
+            assert!(!known.gone);
+
+            memory.look(&token("a"), &[found(&one, 10)], at(61));
+            let known = memory.key(one.kid()).unwrap();
+            assert_eq!(known.instant, at(10));
+            assert!(!known.has_two_instants());
+        }
     }
 
     #[test]

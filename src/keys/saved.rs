@@ -55,7 +55,7 @@ struct SavedKey {
     absent: Option<u64>,
     #[serde(default)]
     gone: bool,
-    /// Tokens that held it, each with the instant it gave.
+    /// Tokens that held it, each with the latest instant it gave.
     #[serde(default)]
     on: BTreeMap<String, u64>,
 }
@@ -112,7 +112,9 @@ pub fn save(directory: &StateDir, memory: &Memory) -> io::Result<()> {
             on: known
                 .on
                 .iter()
-                .map(|(token, instant)| (token.as_str().to_owned(), instant.get()))
+                .filter_map(|(token, instants)| {
+                    Some((token.as_str().to_owned(), instants.last()?.get()))
+                })
                 .collect(),
         })
     });
@@ -179,7 +181,10 @@ fn known(saved: SavedKey, now: UnixSeconds) -> Result<Known, &'static str> {
         on: saved
             .on
             .into_iter()
-            .map(|(token, instant)| (TokenName::restored(token), UnixSeconds::new(instant)))
+            .map(|(token, instant)| {
+                let instants = [UnixSeconds::new(instant)].into();
+                (TokenName::restored(token), instants)
+            })
             .collect(),
         proved: false,
     })

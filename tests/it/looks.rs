@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::harness::faults::FaultyHsm;
 use crate::harness::precondition::library;
-use crate::harness::{KeyPair, Launch, Service, SoftHsm, until};
+use crate::harness::{KeyPair, Launch, Service, SoftHsm, ec_pkcs8, until};
 
 const MINT: &str = r#"{"sender":"agent://looks"}"#;
 /// A key that comes to a token which has one already; its instant has long come.
@@ -113,6 +113,26 @@ fn a_hangup_looks_at_once() {
         || (service.jwks().kids().len() == 2).then_some(()),
     );
     service.mint(MINT);
+}
+
+#[test]
+fn one_key_under_two_instants_has_the_later_one_whatever_the_order_and_is_told() {
+    let early = "macp-jwt-20250101T000000Z";
+    let late = "macp-jwt-20250601T000000Z";
+    for labels in [[early, late], [late, early]] {
+        let hsm = SoftHsm::new();
+        let twice = ec_pkcs8();
+        for (label, id) in labels.into_iter().zip(["01", "02"]) {
+            hsm.import(&twice, label, id);
+        }
+        let launch = quick(hsm.launch().set("MACP_AUTH_KEY_POLICY", "warn"));
+        let service = launch.with_admin().start();
+
+        let kid = service.mint(MINT).kid();
+        told(&service, "two_instants", &kid);
+        let status = service.status();
+        assert_eq!(status["keys"][0]["signs_from"], "2025-06-01T00:00:00Z");
+    }
 }
 
 #[test]

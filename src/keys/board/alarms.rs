@@ -142,7 +142,7 @@ impl State {
         let instants = self.memory.keys().filter(|known| known.has_two_instants());
         let instants = instants.map(|known| {
             let kid = known.key.kid();
-            Alarm::new(AlarmKind::TwoInstants, format!("{kid} has different instants in its labels; the later one counts. Give it the same label on every token"))
+            Alarm::new(AlarmKind::TwoInstants, format!("{kid} has different instants in its labels; the later one counts. Give it one private object a token, with the same label on each"))
         });
         let gone = self.memory.keys().filter(|known| known.gone);
         let gone = gone.map(|known| {
