@@ -44,7 +44,7 @@ impl Board {
         tokens
             .map(|token| match state.last_look(token) {
                 Some(last) => Part {
-                    name: "look",
+                    name: "last_look",
                     ok: now <= last.plus(limit),
                     detail: format!(
                         "{token} was read {} s ago, {limit} s at most",
@@ -52,7 +52,7 @@ impl Board {
                     ),
                 },
                 None => Part {
-                    name: "look",
+                    name: "last_look",
                     ok: false,
                     detail: format!("{token} was never read"),
                 },

@@ -83,7 +83,7 @@ fn what_is_not_ready_is_said_once_and_before_everything_else() {
     let alarm = report.overview.alarms.first().unwrap().detail.clone();
     report.mint = Readiness {
         ready: false,
-        parts: vec![part("token", "the cable is out"), part("look", &alarm)],
+        parts: vec![part("token", "the cable is out"), part("last_look", &alarm)],
     };
     let page = Page(&report).to_string();
 
