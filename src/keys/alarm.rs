@@ -29,6 +29,8 @@ pub enum AlarmKind {
     KeyGone,
     /// One key, two instants.
     TwoInstants,
+    /// A new key whose instant lies before that of a key which signs.
+    Overtaken,
     /// A key signs that verifiers may not have yet.
     Unannounced,
     /// The key whose turn it is has been revoked.
@@ -50,13 +52,14 @@ pub enum AlarmKind {
 }
 
 impl AlarmKind {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Clock,
         Self::UnsafeTiming,
         Self::Look,
         Self::KeyRefused,
         Self::KeyGone,
         Self::TwoInstants,
+        Self::Overtaken,
         Self::Unannounced,
         Self::ActiveRevoked,
         Self::ActiveGone,
@@ -77,6 +80,7 @@ impl AlarmKind {
             Self::KeyRefused => "key_refused",
             Self::KeyGone => "key_gone",
             Self::TwoInstants => "two_instants",
+            Self::Overtaken => "overtaken",
             Self::Unannounced => "unannounced",
             Self::ActiveRevoked => "active_revoked",
             Self::ActiveGone => "active_gone",

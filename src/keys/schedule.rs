@@ -225,6 +225,20 @@ impl Timetable {
         })
     }
 
+    /// The keys that were made or brought when a newer one had switched already: their turn was over before it could begin.
+    pub fn overtaken(&self) -> impl Iterator<Item = &Member> {
+        let rules = &self.rules;
+        let older = self.generations.iter();
+        let older = older.filter_map(|of| Some((&of.keys, of.removal?)));
+        older.flat_map(move |(keys, removal)| {
+            let members = keys.iter().map(|entry| &entry.member);
+            members.filter(move |member| {
+                let since = member.since(rules).filter(|_| member.absent.is_some());
+                since.is_some_and(|since| removal <= since.seconds().plus(rules.retain))
+            })
+        })
+    }
+
     /// The keys that have not had their turn, by the time of it: those that were published for the lead, and the others. Without
     /// a revocation the others are only those whose instant has come: a key that is missing may be back at the next look.
     fn prepared(&self, now: UnixSeconds, revoked: bool) -> (Vec<Waiting<'_>>, Vec<Waiting<'_>>) {

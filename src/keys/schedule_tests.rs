@@ -137,6 +137,36 @@ fn a_key_that_comes_later_under_an_earlier_instant_waits_all_the_same() {
 }
 
 #[test]
+fn a_key_that_comes_when_a_newer_one_had_switched_has_no_turn() {
+    let (first, second) = (own("a", T, T), own("b", T + 10_000, T + 5_000));
+    for (name, late, want) in [
+        ("undated", own("late", 0, T + 12_000), true),
+        ("between the two", own("late", T + 9_000, T + 12_000), true),
+        (
+            "before the second began",
+            own("late", T + 9_000, T + 9_500),
+            false,
+        ),
+        (
+            "beside the second",
+            own("late", T + 10_000, T + 12_000),
+            false,
+        ),
+        (
+            "after the second",
+            own("late", T + 10_001, T + 12_000),
+            false,
+        ),
+        ("found at the first look", found("late", 0), false),
+    ] {
+        let table = Timetable::new(vec![first.clone(), second.clone(), late], RULES);
+        let overtaken = table.overtaken().map(|member| member.kid.as_str());
+        let want: &[&str] = if want { &["late"] } else { &[] };
+        assert_eq!(overtaken.collect::<Vec<_>>(), want, "{name}");
+    }
+}
+
+#[test]
 fn an_older_generation_takes_over_while_its_tokens_die_in_time() {
     let switch = T + 10_000;
     let table = Timetable::new(vec![own("a", 0, T), own("b", switch, T + 5_000)], RULES);

@@ -136,6 +136,21 @@ fn one_key_under_two_instants_has_the_later_one_whatever_the_order_and_is_told()
 }
 
 #[test]
+fn a_new_key_with_an_instant_that_is_overtaken_is_told() {
+    let hsm = SoftHsm::new();
+    hsm.make(&SECOND);
+    let service = running(&hsm);
+    let signing = service.mint(MINT).kid();
+
+    hsm.make(&KeyPair::EC);
+    published(&service, 2);
+    let mut kids = service.jwks().kids().into_iter();
+    let new = kids.find(|kid| *kid != signing).unwrap();
+    told(&service, "overtaken", &new);
+    assert_eq!(service.mint(MINT).kid(), signing);
+}
+
+#[test]
 fn a_retired_key_that_is_destroyed_early_stays_published_and_is_told() {
     let hsm = SoftHsm::new();
     hsm.make(&KeyPair::EC);

@@ -72,6 +72,7 @@ impl Board {
         if all_read && state.memory.keys().next().is_some() {
             alarms.extend(state.of_unknown_revoked());
         }
+        alarms.extend(of_overtaken(&ring));
         alarms.extend(of_successor(&ring, now.wall));
         alarms.extend(self.of_convergence(&ring, now.wall));
         alarms.sort();
@@ -200,6 +201,15 @@ impl State {
         });
         troubles.chain(conflicts).chain(stone)
     }
+}
+
+/// They look like keys that are about to sign.
+fn of_overtaken(ring: &KeyRing) -> impl Iterator<Item = Alarm> {
+    let overtaken = ring.timetable().overtaken();
+    let present = overtaken.filter(|member| !member.gone && !member.revoked);
+    present.map(|member| {
+        Alarm::new(AlarmKind::Overtaken, format!("{} is new, and its label has an instant before that of a key which had begun to sign, so it has no turn of its own. If it is to sign, give its private object a later instant, or make another with `keys rotate`", member.kid))
+    })
 }
 
 /// Not the key whose turn it is signs.
