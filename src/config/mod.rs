@@ -18,9 +18,15 @@ mod token;
 mod token_uri;
 
 #[cfg(test)]
+mod rotation_sums_tests;
+#[cfg(test)]
 mod rotation_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod token_tests;
+#[cfg(test)]
+mod value_tests;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

@@ -386,5 +386,11 @@ fn earliest(known: Option<UnixSeconds>, other: UnixSeconds) -> Option<UnixSecond
 }
 
 #[cfg(test)]
+#[path = "schedule_properties_tests.rs"]
+mod properties_tests;
+#[cfg(test)]
+#[path = "schedule_stand_by_tests.rs"]
+mod stand_by_tests;
+#[cfg(test)]
 #[path = "schedule_tests.rs"]
 mod tests;

@@ -221,5 +221,8 @@ async fn drain(free: &Semaphore, places: usize, halt: &Halt, limit: Duration) ->
 }
 
 #[cfg(test)]
+#[path = "server_limits_tests.rs"]
+mod limits_tests;
+#[cfg(test)]
 #[path = "server_tests.rs"]
 mod tests;

@@ -1,7 +1,6 @@
-//! The server over real sockets, in the bytes that clients send.
+//! The server over real sockets, in the bytes that clients send. What it refuses to do for them is in server_limits_tests.rs.
 
 use super::*;
-use crate::clock::Deadline;
 use crate::clock::Moment;
 use crate::config::{BindAddress, ClaimSettings};
 use crate::jose::Algorithm;
@@ -13,22 +12,23 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-const MINT: &str = "POST /tokens HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n";
-const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
+pub(super) const MINT: &str =
+    "POST /tokens HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n";
+pub(super) const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
 
 /// A server that a test has to itself.
-struct Running {
-    port: u16,
-    stop: oneshot::Sender<()>,
-    ended: JoinHandle<Drain>,
+pub(super) struct Running {
+    pub(super) port: u16,
+    pub(super) stop: oneshot::Sender<()>,
+    pub(super) ended: JoinHandle<Drain>,
 }
 
 impl Running {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         Self::with(Limits::default(), 100).await
     }
 
-    async fn with(limits: Limits, max_connections: usize) -> Self {
+    pub(super) async fn with(limits: Limits, max_connections: usize) -> Self {
         let listen = Listen {
             address: BindAddress::One(Ipv4Addr::LOCALHOST.into()),
             port: 0,
@@ -48,18 +48,18 @@ impl Running {
         }
     }
 
-    async fn connect(&self) -> Client {
+    pub(super) async fn connect(&self) -> Client {
         Client(TcpStream::connect(("127.0.0.1", self.port)).await.unwrap())
     }
 
     /// Sends on a connection of its own; everything that comes until the server closes.
-    async fn tell(&self, request: impl AsRef<[u8]>) -> String {
+    pub(super) async fn tell(&self, request: impl AsRef<[u8]>) -> String {
         let mut client = self.connect().await;
         client.send(request).await;
         client.rest().await
     }
 
-    async fn stop(self) -> Drain {
+    pub(super) async fn stop(self) -> Drain {
         self.stop.send(()).unwrap();
         self.ended.await.unwrap()
     }
@@ -83,15 +83,15 @@ fn app() -> App {
     }
 }
 
-struct Client(TcpStream);
+pub(super) struct Client(pub(super) TcpStream);
 
 impl Client {
-    async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(super) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.0.write_all(bytes.as_ref()).await.unwrap();
     }
 
     /// One answer: its head and as much body as it declares.
-    async fn answer(&mut self) -> String {
+    pub(super) async fn answer(&mut self) -> String {
         let mut text = Vec::new();
         while !text.ends_with(b"\r\n\r\n") {
             text.push(self.0.read_u8().await.unwrap());
@@ -103,7 +103,7 @@ impl Client {
         head + std::str::from_utf8(&body).unwrap()
     }
 
-    async fn rest(&mut self) -> String {
+    pub(super) async fn rest(&mut self) -> String {
         let mut text = Vec::new();
         timeout(Duration::from_secs(20), self.0.read_to_end(&mut text))
             .await
@@ -113,7 +113,7 @@ impl Client {
     }
 }
 
-fn header<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
+pub(super) fn header<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
     answer
         .lines()
         .filter_map(|line| line.split_once(": "))
@@ -121,7 +121,7 @@ fn header<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
         .map(|(_, value)| value.trim_end())
 }
 
-fn status(answer: &str) -> &str {
+pub(super) fn status(answer: &str) -> &str {
     answer.get(9..12).unwrap_or(answer)
 }
 
@@ -129,11 +129,11 @@ fn body(answer: &str) -> &str {
     answer.split_once("\r\n\r\n").map_or("", |(_, body)| body)
 }
 
-fn mint(json: &str) -> String {
+pub(super) fn mint(json: &str) -> String {
     format!("{MINT}Content-Length: {}\r\n\r\n{json}", json.len())
 }
 
-fn closing(request: &str) -> String {
+pub(super) fn closing(request: &str) -> String {
     request.replacen("\r\n", "\r\nConnection: close\r\n", 1)
 }
 
@@ -360,85 +360,6 @@ impl Client {
 }
 
 #[tokio::test]
-async fn heads_are_limited_in_number_and_size() {
-    let server = Running::start().await;
-    let many = |count| {
-        format!(
-            "GET /healthz HTTP/1.1\r\nConnection: close\r\n{}\r\n",
-            "a: b\r\n".repeat(count)
-        )
-    };
-    let long = |size| {
-        format!(
-            "GET /healthz HTTP/1.1\r\nConnection: close\r\na: {}\r\n\r\n",
-            "b".repeat(size)
-        )
-    };
-    let short = long(0).len();
-    for (name, request, want) in [
-        ("100 headers", many(99), "200"),
-        ("101 headers", many(100), "431"),
-        ("16 KiB", long(16 * 1024 - short), "200"),
-        ("more", long(16 * 1024 - short + 1), "431"),
-        ("much more", long(500_000), "431"),
-        (
-            "a long path",
-            format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(100_000)),
-            "431",
-        ),
-        ("no request", "hello\r\n\r\n".to_owned(), "400"),
-        (
-            "two lengths",
-            "GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n".to_owned(),
-            "400",
-        ),
-    ] {
-        assert_eq!(status(&server.tell(request).await), want, "{name}");
-    }
-}
-
-#[tokio::test]
-async fn a_body_of_100_kib_is_read_and_one_byte_more_is_not() {
-    let server = Running::start().await;
-    let json = |size: usize| format!(r#"{{"sender":"a"{}}}"#, " ".repeat(size - 14));
-    let chunked = |size| {
-        let body = json(size);
-        closing(&format!(
-            "{MINT}Transfer-Encoding: chunked\r\n\r\n{size:x}\r\n{body}\r\n0\r\n\r\n"
-        ))
-    };
-    for (name, request, want) in [
-        ("declared", closing(&mint(&json(102_400))), "200"),
-        ("declared, above", mint(&json(102_401)), "413"),
-        ("declared, far above", mint(&json(10_000_000)), "413"),
-        ("chunked", chunked(102_400), "200"),
-        ("chunked, above", chunked(102_401), "413"),
-        ("chunked, far above", chunked(10_000_000), "413"),
-        (
-            "elsewhere",
-            mint(&json(10_000_000)).replace("/tokens", "/nowhere"),
-            "404",
-        ),
-    ] {
-        let answer = server.tell(request).await;
-        assert_eq!(status(&answer), want, "{name}");
-        assert_eq!(header(&answer, "connection"), Some("close"), "{name}");
-    }
-}
-
-#[tokio::test]
-async fn what_is_declared_too_large_is_refused_before_it_comes() {
-    let server = Running::start().await;
-    let mut client = server.connect().await;
-
-    client
-        .send(format!("{MINT}Content-Length: 102401\r\n\r\n"))
-        .await;
-
-    assert_eq!(status(&client.answer().await), "413");
-}
-
-#[tokio::test]
 async fn pages_of_other_hosts_cannot_mint() {
     let server = Running::start().await;
     for (origin, want) in [
@@ -454,161 +375,4 @@ async fn pages_of_other_hosts_cannot_mint() {
             "{origin}"
         );
     }
-}
-
-#[tokio::test]
-async fn slow_clients_are_left() {
-    let short = Duration::from_millis(50);
-    let usual = Limits::default();
-    let first_byte = Limits {
-        first_byte: short,
-        ..usual
-    };
-    let idle = Limits {
-        idle: short,
-        ..usual
-    };
-    let head = Limits {
-        head: short,
-        ..usual
-    };
-    let body = Limits {
-        body: short,
-        linger: short,
-        ..usual
-    };
-    let half_a_body = format!("{MINT}Content-Length: 9\r\n\r\n{{");
-    let half_a_chunk = format!("{MINT}Transfer-Encoding: chunked\r\n\r\n9\r\n{{");
-    for (name, limits, sent, want) in [
-        ("nothing", first_byte, "", vec![]),
-        ("half a head", head, "GET /healthz HT", vec![]),
-        ("idle", idle, HEALTH, vec!["200"]),
-        ("half a body", body, &half_a_body, vec!["408"]),
-        ("half a chunk", body, &half_a_chunk, vec!["408"]),
-    ] {
-        let server = Running::with(limits, 100).await;
-        let answers = server.tell(sent).await;
-        let statuses: Vec<_> = answers
-            .split("HTTP/1.1 ")
-            .skip(1)
-            .map(|answer| &answer[..3])
-            .collect();
-        assert_eq!(statuses, want, "{name}");
-    }
-}
-
-#[tokio::test]
-async fn a_client_that_does_not_read_is_left() {
-    let limits = Limits {
-        answer: Duration::from_millis(100),
-        ..Limits::default()
-    };
-    let server = Running::with(limits, 100).await;
-    let mut client = server.connect().await;
-    let ask = "GET /.well-known/jwks.json HTTP/1.1\r\n\r\n".repeat(1000);
-
-    let patience = Deadline::after(Duration::from_secs(20));
-    while client.0.write_all(ask.as_bytes()).await.is_ok() {
-        assert!(!patience.passed(), "the server holds the connection");
-    }
-}
-
-#[tokio::test]
-async fn beyond_the_limit_health_and_jwks_are_answered_and_mints_are_not() {
-    let server = Running::with(Limits::default(), 1).await;
-    let mut first = server.connect().await;
-    first.send(HEALTH).await;
-    first.answer().await;
-
-    let mut second = server.connect().await;
-    for path in ["/healthz", "/readyz", "/.well-known/jwks.json"] {
-        second.send(format!("GET {path} HTTP/1.1\r\n\r\n")).await;
-        assert_eq!(status(&second.answer().await), "200", "{path}");
-    }
-    second.send(mint(r#"{"sender":"a"}"#)).await;
-    let refused = second.rest().await;
-    assert_eq!(status(&refused), "503");
-    assert_eq!(header(&refused, "retry-after"), Some("1"));
-    assert_eq!(header(&refused, "connection"), Some("close"));
-
-    first.send(mint(r#"{"sender":"a"}"#)).await;
-    assert_eq!(status(&first.answer().await), "200");
-}
-
-#[tokio::test]
-async fn beyond_the_reserve_connections_wait_for_a_place() {
-    let server = Running::with(Limits::default(), 1).await;
-    let mut held = Vec::new();
-    for _ in 0..=RESERVE {
-        let mut client = server.connect().await;
-        client.send(HEALTH).await;
-        client.answer().await;
-        held.push(client);
-    }
-
-    let mut waiting = server.connect().await;
-    waiting.send(HEALTH).await;
-    let early = timeout(Duration::from_millis(50), waiting.0.readable()).await;
-    assert!(early.is_err(), "it is not served yet");
-
-    held.pop();
-    assert_eq!(status(&waiting.answer().await), "200");
-}
-
-#[tokio::test]
-async fn on_stop_requests_in_flight_finish_and_idle_connections_close() {
-    let server = Running::start().await;
-    let mut idle = server.connect().await;
-    idle.send(HEALTH).await;
-    idle.answer().await;
-    let json = r#"{"sender":"a"}"#;
-    let mut in_body = server.connect().await;
-    in_body
-        .send(format!(
-            "{MINT}Expect: 100-continue\r\nContent-Length: {}\r\n\r\n",
-            json.len()
-        ))
-        .await;
-    in_body.answer().await;
-    let mut in_head = server.connect().await;
-    in_head.send(HEALTH).await;
-    in_head.answer().await;
-    in_head.send("GET /hea").await;
-    // Answered on the same thread after what was sent before: the head above has been read by then.
-    let mut fence = server.connect().await;
-    fence.send(HEALTH).await;
-    fence.answer().await;
-
-    let port = server.port;
-    server.stop.send(()).unwrap();
-    assert_eq!(idle.rest().await, "");
-    in_body.send(json).await;
-    in_head.send("lthz HTTP/1.1\r\n\r\n").await;
-
-    for client in [&mut in_body, &mut in_head] {
-        let answer = client.rest().await;
-        assert_eq!(status(&answer), "200");
-        assert_eq!(header(&answer, "connection"), Some("close"));
-    }
-    assert_eq!(server.ended.await.unwrap(), Drain::Finished);
-    assert!(TcpStream::connect(("127.0.0.1", port)).await.is_err());
-}
-
-#[tokio::test]
-async fn what_does_not_finish_in_time_is_cut() {
-    let limits = Limits {
-        drain: Duration::from_millis(50),
-        ..Limits::default()
-    };
-    let server = Running::with(limits, 100).await;
-    let mut client = server.connect().await;
-    client
-        .send(format!(
-            "{MINT}Expect: 100-continue\r\nContent-Length: 5\r\n\r\n"
-        ))
-        .await;
-    client.answer().await;
-
-    assert_eq!(server.stop().await, Drain::Cut);
-    assert_eq!(client.rest().await, "");
 }

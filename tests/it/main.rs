@@ -27,6 +27,7 @@ mod bad_token;
 mod browser;
 mod commands;
 mod configuration;
+mod configuration_token;
 mod doctor;
 mod faults_codes;
 mod faults_p11kit;

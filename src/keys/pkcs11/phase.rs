@@ -153,5 +153,7 @@ impl Phase {
 }
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 #[path = "phase_tests.rs"]
 mod tests;

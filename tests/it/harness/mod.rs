@@ -1,6 +1,7 @@
 //! What the subjects share: a service under test, a throw-away token, an HTTP client, and an independent verifier.
 
 pub mod browser;
+mod captured;
 pub mod dice;
 pub mod faults;
 pub mod fleet;

@@ -3,11 +3,11 @@
 //! Its log is shown only when the test fails, and no secret that was named may stand in it.
 
 use std::ffi::OsString;
-use std::io::Read;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::captured::Captured;
 use super::http::{Answer, Connection};
 use super::jwt::{Jwks, Token};
 use super::precondition::{SERVICE, tools};
@@ -367,69 +367,5 @@ fn ended(child: &mut Child, within: Duration) -> Option<ExitStatus> {
             return None;
         }
         std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// What a pipe gave so far.
-#[derive(Debug, Default)]
-struct Captured {
-    state: Mutex<Pipe>,
-    grown: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Pipe {
-    bytes: Vec<u8>,
-    closed: bool,
-}
-
-impl Captured {
-    fn of(mut pipe: impl Read + Send + 'static) -> Arc<Self> {
-        let captured = Arc::new(Self::default());
-        let writer = Arc::clone(&captured);
-        std::thread::spawn(move || {
-            let mut part = [0; 4096];
-            loop {
-                let read = pipe.read(&mut part).unwrap_or(0);
-                let mut state = writer.state.lock().unwrap();
-                state.bytes.extend_from_slice(&part[..read]);
-                state.closed = read == 0;
-                writer.grown.notify_all();
-                if read == 0 {
-                    return;
-                }
-            }
-        });
-        captured
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.state.lock().unwrap().bytes).into_owned()
-    }
-
-    /// After the process has ended: all of it.
-    fn whole(&self) -> String {
-        let state = self.state.lock().unwrap();
-        let (state, _) = self
-            .grown
-            .wait_timeout_while(state, PATIENCE, |pipe| !pipe.closed)
-            .unwrap();
-        String::from_utf8_lossy(&state.bytes).into_owned()
-    }
-
-    /// None: the pipe closed or the time passed before.
-    fn wait_for<T>(&self, within: Duration, look: impl Fn(&str) -> Option<T>) -> Option<T> {
-        let deadline = Instant::now() + within;
-        let mut state = self.state.lock().unwrap();
-        loop {
-            if let Some(found) = look(&String::from_utf8_lossy(&state.bytes)) {
-                return Some(found);
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if state.closed || left.is_zero() {
-                return None;
-            }
-            state = self.grown.wait_timeout(state, left).unwrap().0;
-        }
     }
 }

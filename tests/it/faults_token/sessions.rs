@@ -1,0 +1,102 @@
+//! Logins and sessions that are lost, PINs that are wrong or changed: what each costs in logins, and that mints go on.
+
+use std::time::{Duration, Instant};
+
+use super::{LONGER_THAN_A_PAUSE, MINT, PATIENCE, RESUMES_WITHIN, Scene, UNPLUGGED};
+use crate::harness::faults::FaultyHsm;
+use crate::harness::load::Load;
+use crate::harness::until;
+use crate::harness::vitals::Vitals;
+
+/// As documented, and the login itself.
+const NEW_PIN_WITHIN: Duration = Duration::from_secs(6);
+
+#[test]
+fn a_lost_login_costs_one_login_and_no_mint() {
+    let scene = Scene::new();
+
+    scene.hsm.rules("C_SignInit logout");
+    scene.logins_reach(1);
+    scene.resumes("logged in again");
+
+    assert_eq!(scene.logins(), 1);
+    let claims = scene.end("a lost login");
+    assert_eq!(claims.refused, 0);
+    assert!(claims.longest_gap < Duration::from_secs(2), "{claims:?}");
+}
+
+#[test]
+fn closed_sessions_cost_one_login() {
+    let scene = Scene::new();
+
+    scene.hsm.rules("C_SignInit close-sessions");
+    scene.logins_reach(1);
+    scene.resumes("sessions again");
+
+    assert_eq!(scene.logins(), 1);
+    scene.end("closed sessions");
+}
+
+#[test]
+fn a_wrong_pin_is_tried_once_and_the_right_one_is_noticed() {
+    let hsm = FaultyHsm::new();
+    hsm.hsm.write_pin("wrong-1234");
+    let service = hsm.launch().secret("wrong-1234").start();
+    assert_eq!(service.post(MINT).status, 503);
+    let since = Instant::now();
+    until("a long silence", PATIENCE, || {
+        assert_eq!(hsm.calls("C_Login"), 1);
+        (since.elapsed() > LONGER_THAN_A_PAUSE).then_some(())
+    });
+
+    hsm.write_the_right_pin();
+    until("a token", NEW_PIN_WITHIN, || {
+        (service.post(MINT).status == 200).then_some(())
+    });
+
+    assert_eq!(hsm.calls("C_Login"), 2);
+}
+
+#[test]
+fn a_pin_changed_on_the_token_matters_after_its_restart_only() {
+    let scene = Scene::new();
+
+    scene.hsm.change_pin_on_the_token();
+    scene.resumes("the sessions live on");
+    assert_eq!(scene.logins(), 0);
+
+    scene.hsm.rules(UNPLUGGED);
+    scene.logins_reach(1);
+    scene.stays_refused_without_login();
+    assert_eq!(scene.logins(), 1);
+
+    scene.hsm.write_the_right_pin();
+    scene.load.wait_for_a_token(NEW_PIN_WITHIN, "the new PIN");
+    assert_eq!(scene.logins(), 2);
+    scene.end("a changed PIN");
+}
+
+#[test]
+fn one_session_is_enough() {
+    let hsm = FaultyHsm::new();
+    let service = hsm.launch().start();
+    hsm.rules(&format!("C_OpenSession limit 1\n{UNPLUGGED}"));
+    service.post(MINT);
+    until("a token by the only session", PATIENCE, || {
+        (service.post(MINT).status == 200).then_some(())
+    });
+    let before = Vitals::at_rest(&service);
+    let load = Load::start(&service);
+
+    let applied = hsm.applied("C_Sign");
+    hsm.rules("C_Sign fail CKR_DEVICE_ERROR times 1\nC_OpenSession limit 1");
+    hsm.wait_for_a_fault("C_Sign", applied, "a failure on the only session");
+    load.wait_for_a_token(RESUMES_WITHIN, "the only session signs again");
+    until("many tokens", PATIENCE, || {
+        (hsm.calls("C_Sign") > applied + 40).then_some(())
+    });
+
+    let claims = load.claims("session limit");
+    before.assert_kept(&service, "session limit");
+    eprintln!("session limit: {claims:?}");
+}
