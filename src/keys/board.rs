@@ -81,7 +81,7 @@ impl Board {
     /// # Errors
     /// [`ListsError`] where a list of the operator cannot be used.
     pub fn open(config: BoardConfig, memory: Memory, now: Moment) -> Result<Self, ListsError> {
-        let lists = Lists::read(&config.files)?;
+        let lists = Lists::read(&config.files, memory.revoked())?;
         let board = Self {
             ring: ArcSwap::from_pointee(KeyRing::empty(config.rules)),
             clock: ClockWatch::new(now, memory.latest()),
@@ -188,9 +188,15 @@ impl Board {
 
     /// Reads the operator's files again.
     pub fn reread(&self, now: Moment) {
-        if self.state.lock().lists.refresh(&self.config.files) {
+        let mut state = self.state.lock();
+        if state.lists.refresh(&self.config.files) {
             tracing::info!("the lists of keys have changed (revoked, extra, schedule)");
+            // A time that nobody believes is not written down.
+            if self.may_sign(now) {
+                self.save(&mut state, now.wall);
+            }
         }
+        drop(state);
         self.tick(now);
     }
 
@@ -236,6 +242,8 @@ impl Board {
         let Some(directory) = &self.config.directory else {
             return;
         };
+        let revoked = state.lists.revoked_by_file(&self.config.files);
+        state.memory.revoke(revoked);
         state.memory.mints(&self.config.rules, now);
         state.unsaved = saved::save(directory, &state.memory)
             .err()

@@ -127,6 +127,36 @@ fn an_instance_whose_memory_is_lost_says_so_for_as_long_as_it_may_matter() {
 }
 
 #[test]
+fn a_revocation_outlives_a_restart_with_an_emptied_file() {
+    let home = tempfile::tempdir().unwrap();
+    let directory = StateDir::open(&home.path().join("state")).unwrap();
+    let file = home.path().join("revoked");
+    fs::write(&file, "# none\n").unwrap();
+    let files = ListFiles {
+        revoked_file: Some(file.clone()),
+        ..ListFiles::default()
+    };
+    let saving = BoardConfig {
+        files,
+        directory: Some(directory.clone()),
+        ..config()
+    };
+    let (first, second) = (key(), key());
+    let board = open(saving.clone());
+    let both = [found(&first, 0), found(&second, 0)];
+    board.looked(&token(), &both, Vec::new(), after(1));
+    fs::write(&file, first.kid().as_str()).unwrap();
+    board.reread(after(2));
+    assert_eq!(published(&board), [second.kid().clone()]);
+
+    fs::write(&file, "").unwrap();
+    let memory = saved::load(Some(&directory), after(3).wall);
+    let again = Board::open(saving, memory, after(3)).unwrap();
+    assert_eq!(published(&again), [second.kid().clone()]);
+    assert!(kinds(&again).contains(&AlarmKind::List));
+}
+
+#[test]
 fn a_revoked_key_goes_at_once_and_a_tombstone_takes_the_last_place() {
     let home = tempfile::tempdir().unwrap();
     let file = home.path().join("revoked");

@@ -102,26 +102,34 @@ const EXTRA: &str = "MACP_AUTH_EXTRA_JWKS_FILE";
 const SCHEDULE: &str = "MACP_AUTH_KEY_SCHEDULE_FILE";
 
 impl Lists {
-    /// The first look.
+    /// The first look. `revoked`: what the file of revoked kids said in an earlier life, and says still where it was emptied
+    /// since, by a power cut or a full disk: a start is no reason to bring a revoked key back.
     ///
     /// # Errors
     /// [`ListsError`] names every file that cannot be used, with its variable and the cure.
-    pub fn read(files: &ListFiles) -> Result<Self, ListsError> {
-        let mut lists = Self::default();
+    pub fn read(files: &ListFiles, revoked: &BTreeSet<Kid>) -> Result<Self, ListsError> {
+        let mut lists = Self {
+            revoked: Arc::new(revoked.clone()),
+            ..Self::default()
+        };
         let (_, faults) = lists.look(files);
-        if faults.is_empty() {
+        let may_go_on = |fault: &FileFault| matches!(fault.fault, ListFault::Emptied);
+        if faults.iter().all(may_go_on) {
+            lists.troubles = lines(&faults);
             return Ok(lists);
         }
         Err(ListsError { faults })
     }
 
+    /// The kids of the file, without those that are given by value.
+    pub fn revoked_by_file(&self, files: &ListFiles) -> BTreeSet<Kid> {
+        self.revoked.difference(&files.revoked).cloned().collect()
+    }
+
     /// Another look: what cannot be used stays as it was. True if a kid, a key or an instant is another than before.
     pub fn refresh(&mut self, files: &ListFiles) -> bool {
         let (changed, faults) = self.look(files);
-        self.troubles = faults
-            .iter()
-            .map(|fault| format!("{fault}. Until then its last content stays in force"))
-            .collect();
+        self.troubles = lines(&faults);
         changed
     }
 
@@ -202,6 +210,13 @@ impl fmt::Display for ListsError {
         }
         Ok(())
     }
+}
+
+fn lines(faults: &[FileFault]) -> Vec<String> {
+    let lines = faults.iter();
+    lines
+        .map(|fault| format!("{fault}. Until then its last content stays in force"))
+        .collect()
 }
 
 fn look<T>(

@@ -23,6 +23,8 @@ pub struct Memory {
     looks: BTreeMap<TokenName, UnixSeconds>,
     /// The longest lives of tokens that were minted here, and when last.
     maxima: BTreeMap<u64, UnixSeconds>,
+    /// What the file of revoked kids said last.
+    revoked: BTreeSet<Kid>,
     /// None: too long ago to matter.
     began: Option<Beginning>,
 }
@@ -94,6 +96,7 @@ impl Memory {
             keys: BTreeMap::new(),
             looks: BTreeMap::new(),
             maxima: BTreeMap::new(),
+            revoked: BTreeSet::new(),
             began: Some(Beginning {
                 at: started,
                 lost: None,
@@ -124,6 +127,7 @@ impl Memory {
             keys: keys.map(|known| (known.key.kid().clone(), known)).collect(),
             looks,
             maxima,
+            revoked: BTreeSet::new(),
             began,
         }
     }
@@ -267,6 +271,15 @@ impl Memory {
 
     pub const fn looks(&self) -> &BTreeMap<TokenName, UnixSeconds> {
         &self.looks
+    }
+
+    /// The file of revoked kids says this.
+    pub fn revoke(&mut self, kids: BTreeSet<Kid>) {
+        self.revoked = kids;
+    }
+
+    pub const fn revoked(&self) -> &BTreeSet<Kid> {
+        &self.revoked
     }
 
     pub const fn maxima(&self) -> &BTreeMap<u64, UnixSeconds> {

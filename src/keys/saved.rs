@@ -32,6 +32,8 @@ struct Saved {
     /// By life of a token in seconds: when such tokens were minted last.
     #[serde(default)]
     maxima: BTreeMap<u64, u64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    revoked: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     began: Option<SavedBeginning>,
 }
@@ -127,6 +129,11 @@ pub fn save(directory: &StateDir, memory: &Memory) -> io::Result<()> {
             .map(|(token, at)| (token.as_str().to_owned(), at.get()))
             .collect(),
         maxima: maxima.map(|(ttl, last)| (*ttl, last.get())).collect(),
+        revoked: memory
+            .revoked()
+            .iter()
+            .map(|kid| kid.as_str().to_owned())
+            .collect(),
         began: memory.began().map(|began| SavedBeginning {
             at: began.at.get(),
             lost: began.lost.clone(),
@@ -150,9 +157,11 @@ fn parse(bytes: &[u8], now: UnixSeconds) -> Result<Memory, &'static str> {
         // Whoever had not looked knew nothing.
         None => saved.looks.is_empty().then_some((now, None)),
     };
+    let revoked = saved.revoked.into_iter().map(Kid::pinned);
+    let revoked = revoked.collect::<Result<_, _>>();
     let looks = saved.looks.into_iter();
     let maxima = saved.maxima.into_iter();
-    Ok(Memory::restored(
+    let mut memory = Memory::restored(
         keys,
         looks
             .map(|(token, at)| (TokenName::restored(token), UnixSeconds::new(at)))
@@ -161,7 +170,9 @@ fn parse(bytes: &[u8], now: UnixSeconds) -> Result<Memory, &'static str> {
             .map(|(ttl, last)| (ttl, UnixSeconds::new(last)))
             .collect(),
         began.map(|(at, lost)| Beginning { at, lost }),
-    ))
+    );
+    memory.revoke(revoked.map_err(|_| "one of its revoked kids is none")?);
+    Ok(memory)
 }
 
 fn known(saved: SavedKey, now: UnixSeconds) -> Result<Known, &'static str> {

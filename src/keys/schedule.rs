@@ -180,7 +180,9 @@ impl Timetable {
         }
         order.append(&mut last);
         let revoked = self.is_left_without_signer(now);
-        if revoked || order.is_empty() {
+        // Where no key has had its turn yet, none is missing.
+        let lost = order.is_empty() && self.active(now).is_some();
+        if revoked || lost {
             let (announced, unannounced) = self.prepared(now, revoked);
             let turns = |waiting: Vec<Waiting<'a>>| {
                 let within = waiting.into_iter();

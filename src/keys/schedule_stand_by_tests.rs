@@ -77,6 +77,16 @@ fn a_key_of_last_resort_signs_no_token_that_outlives_its_publication() {
 }
 
 #[test]
+fn where_no_key_has_had_its_turn_none_is_missing_and_none_signs() {
+    let table = Timetable::new(vec![own("a", T + 10_000, T)], RULES);
+
+    for now in [T + 1, T + LEAD, T + 9_999] {
+        assert_eq!(first(&table, now), None, "{now}");
+    }
+    assert_eq!(first(&table, T + 10_000).as_deref(), Some("a"));
+}
+
+#[test]
 fn the_successor_of_a_revoked_key_is_the_one_that_verifiers_have() {
     let now = T + 20_000;
     let old = own("old", 0, T);

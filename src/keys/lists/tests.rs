@@ -47,7 +47,13 @@ impl Desk {
     }
 
     fn read(&self) -> Lists {
-        Lists::read(&self.files).unwrap()
+        self.read_after(&[])
+    }
+
+    /// With kids that the file had in an earlier life.
+    fn read_after(&self, revoked: &[&str]) -> Lists {
+        let revoked = revoked.iter().map(|name| kid(name)).collect();
+        Lists::read(&self.files, &revoked).unwrap()
     }
 }
 
@@ -82,7 +88,7 @@ fn ids(lists: &Lists) -> Vec<String> {
 
 #[test]
 fn nothing_configured_is_nothing_read() {
-    let mut lists = Lists::read(&ListFiles::default()).unwrap();
+    let mut lists = Lists::read(&ListFiles::default(), &BTreeSet::new()).unwrap();
 
     assert!(lists.revoked.is_empty() && lists.extra.is_empty() && lists.schedule.is_none());
     assert!(!lists.refresh(&ListFiles::default()));
@@ -155,7 +161,7 @@ fn any_fault_stops_the_start_and_all_are_told_with_variable_and_path() {
     desk.remove("extra");
     desk.write("schedule", "[[key]]");
 
-    let error = Lists::read(&desk.files).unwrap_err();
+    let error = Lists::read(&desk.files, &BTreeSet::new()).unwrap_err();
     let told = error.to_string();
     assert_eq!(error.faults.len(), 3);
     for (variable, file) in [
@@ -241,4 +247,28 @@ fn an_empty_file_is_fine_where_none_was_before() {
     assert_eq!(lists.troubles().count(), 0);
     assert_eq!(revoked(&lists), ["given"]);
     assert!(ids(&lists).is_empty());
+}
+
+#[test]
+fn a_file_that_was_emptied_while_nobody_looked_revokes_what_it_did() {
+    let desk = Desk::new();
+    desk.write("revoked", "");
+    let mut lists = desk.read_after(&["a", "b"]);
+    assert_eq!(revoked(&lists), ["a", "b", "given"]);
+    let told: Vec<_> = lists.troubles().collect();
+    assert_eq!(told.len(), 1);
+    assert!(
+        told[0].contains("it is empty and was not before"),
+        "{told:?}"
+    );
+    assert_eq!(
+        lists.revoked_by_file(&desk.files),
+        ["a", "b"].map(kid).into()
+    );
+
+    desk.write("revoked", "# nothing is revoked\n");
+    assert!(lists.refresh(&desk.files));
+    assert_eq!(revoked(&lists), ["given"]);
+    assert_eq!(lists.troubles().count(), 0);
+    assert_eq!(revoked(&desk.read_after(&["a"])), ["given"]);
 }
