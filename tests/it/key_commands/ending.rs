@@ -157,32 +157,15 @@ fn prune_says_what_is_destroyed_where_the_public_half_stays() {
 
 #[test]
 fn prune_looks_whether_a_key_is_gone_that_the_token_says_it_did_not_destroy() {
-    for (name, rules, said, left) in [
-        (
-            "carried out",
-            "C_DestroyObject lose CKR_DEVICE_ERROR times 1",
-            None,
-            (1, 1),
-        ),
-        (
-            "not carried out",
-            "C_DestroyObject fail CKR_DEVICE_ERROR times 1",
-            Some("Nothing was destroyed"),
-            (2, 2),
-        ),
-        (
-            "it cannot be looked at",
-            "C_DestroyObject lose CKR_DEVICE_ERROR times 1\nC_GetSessionInfo fail CKR_DEVICE_ERROR",
-            Some("C_GetSessionInfo: CKR_DEVICE_ERROR"),
-            (1, 2),
-        ),
-        (
-            "the login was lost before",
-            "C_DestroyObject logout",
-            Some("nobody is logged in any more"),
-            (2, 2),
-        ),
-    ] {
+    #[rustfmt::skip]
+    let rows = [
+        ("carried out", "C_DestroyObject lose CKR_DEVICE_ERROR times 1", None, (1, 1)),
+        ("not carried out", "C_DestroyObject fail CKR_DEVICE_ERROR times 1", Some("Nothing was destroyed"), (2, 2)),
+        ("nothing can be seen", "C_DestroyObject lose CKR_DEVICE_ERROR times 1\nC_GetSessionInfo fail CKR_DEVICE_ERROR",
+            Some("C_GetSessionInfo: CKR_DEVICE_ERROR"), (1, 2)),
+        ("the login was lost before", "C_DestroyObject logout", Some("nobody is logged in any more"), (2, 2)),
+    ];
+    for (name, rules, said, left) in rows {
         let faulty = FaultyHsm::without_key();
         let launch = || hurried(faulty.launch());
         let (old, _) = expired_and_active(&launch);
