@@ -175,6 +175,20 @@ enum Tell {
     Change,
 }
 
+/// What a command says.
+struct Answer {
+    text: String,
+    /// Why it is not the whole: told on stderr as well, and by the exit code.
+    lacks: Vec<String>,
+}
+
+impl From<String> for Answer {
+    fn from(text: String) -> Self {
+        let lacks = Vec::new();
+        Self { text, lacks }
+    }
+}
+
 impl Tell {
     const fn of(command: &KeysCommand) -> Self {
         if command.changes_something() {
@@ -231,11 +245,11 @@ pub(super) fn run(outside: &mut Outside<'_>, command: KeysCommand) -> ExitCode {
 }
 
 /// The answer of a command that needs the configuration and may draw in so many columns.
-fn with(
+fn with<A: Into<Answer>>(
     outside: &mut Outside<'_>,
     pin_file: Option<&Path>,
     tell: Tell,
-    command: impl FnOnce(Config, usize) -> Result<String, KeysError>,
+    command: impl FnOnce(Config, usize) -> Result<A, KeysError>,
 ) -> ExitCode {
     let Some(config) = configured(outside, pin_file) else {
         return failed();
@@ -248,10 +262,21 @@ fn with(
     };
     let watched = hang::watched(patience, leave, || command(config, columns));
     let answer = watched.unwrap_or_else(|cause| Err(KeysError::Thread(cause)));
-    match tell {
+    let (answer, lacks) = match answer.map(Into::into) {
+        Ok(Answer { text, lacks }) => (Ok(text), lacks),
+        Err(error) => (Err(error), Vec::new()),
+    };
+    let code = match tell {
         Tell::Answer => outside.answer(answer),
         Tell::Change => outside.answer_of_change(answer),
+    };
+    if lacks.is_empty() {
+        return code;
     }
+    for lack in lacks {
+        outside.complain(&format_args!("warning: {lack}"));
+    }
+    failed()
 }
 
 /// The module's destructors would wait for the call that hangs.
