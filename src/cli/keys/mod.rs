@@ -21,14 +21,13 @@ mod revoke_bound;
 mod span;
 mod timeline;
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use super::hang::{self, Hung};
 use super::opened::Unproved;
-use super::{Outside, failed};
+use super::{Outside, complain_to, failed};
 use crate::clock::Moment;
 use crate::config::settings::PIN_FILE;
 use crate::config::{Config, KeySource, PinSource, Problem, pin_file};
@@ -281,13 +280,8 @@ fn with<A: Into<Answer>>(
 
 /// The module's destructors would wait for the call that hangs.
 fn leave(hung: Hung) {
-    let message = hung.to_string();
-    // If nobody reads that, the exit code has to do.
-    drop(writeln!(
-        std::io::stderr(),
-        "macp-auth-service: {}",
-        shown(&message)
-    ));
+    // One line: what names the token may hold anything.
+    complain_to(&mut std::io::stderr(), &shown(&hung.to_string()));
     ffi::exit_now(ffi::STUCK_EXIT_CODE);
 }
 
