@@ -210,7 +210,7 @@ fn text(tokens: &[&str], rows: &[Row<'_>], overview: &Overview, hidden: &[String
     let mut text = if rows.is_empty() && !hidden.is_empty() {
         "no key can be seen\n".to_owned()
     } else {
-        table(tokens, rows, overview)
+        table(tokens, rows, overview, hidden.is_empty())
     };
     for row in rows {
         row.notes(&mut text);
@@ -226,7 +226,7 @@ fn text(tokens: &[&str], rows: &[Row<'_>], overview: &Overview, hidden: &[String
     text
 }
 
-fn table(tokens: &[&str], rows: &[Row<'_>], overview: &Overview) -> String {
+fn table(tokens: &[&str], rows: &[Row<'_>], overview: &Overview, whole: bool) -> String {
     if rows.is_empty() {
         let tokens = tokens.join(", ");
         let tokens = shown(&tokens);
@@ -245,9 +245,10 @@ fn table(tokens: &[&str], rows: &[Row<'_>], overview: &Overview) -> String {
         "CKA_ID",
     ];
     let mut text = aligned(head, &cells);
-    match &overview.signing {
-        Some(_) => text.push_str("\n* signs now\n"),
-        None => text.push_str("\nno key signs now\n"),
-    }
+    text.push_str(match &overview.signing {
+        Some(_) => "\n* signs now\n",
+        None if whole => "\nno key signs now\n",
+        None => "\nno key that can be seen signs now\n",
+    });
     text
 }

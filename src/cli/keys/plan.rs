@@ -143,7 +143,8 @@ impl Plan {
     }
 
     fn drawn(&self, columns: usize) -> String {
-        if self.keys.is_empty() && !(self.hidden.is_empty() && self.unread.is_empty()) {
+        let whole = self.hidden.is_empty() && self.unread.is_empty();
+        if self.keys.is_empty() && !whole {
             return "no key can be seen\n".to_owned();
         }
         if self.keys.is_empty() {
@@ -175,7 +176,11 @@ impl Plan {
         // Writing to a String does not fail.
         writeln!(text, "\na new key waits {lead} (lead); an old one is published for {retain} after its successor began (retention)").ok();
         if self.signing.is_none() {
-            text.push_str("no key signs now\n");
+            text.push_str(if whole {
+                "no key signs now\n"
+            } else {
+                "no key that can be seen signs now\n"
+            });
         }
         text
     }

@@ -103,6 +103,11 @@ fn what_the_other_tokens_hold_is_shown_while_one_cannot_be_read() {
             json("[]")
         );
 
+        let waiting = broken().set("MACP_AUTH_REVOKED_KIDS", &kid);
+        let waiting = try_keys(waiting, &[command]);
+        let said = waiting.stdout.contains("no key that can be seen signs now");
+        assert!(said, "{command}: {waiting:?}");
+
         let empty = try_keys(two.launch_on(&["nowhere", "two"]), &[command]);
         assert!(empty.stdout.contains("no key can be seen"), "{empty:?}");
         let none = try_keys(two.launch_on(&["nowhere", "elsewhere"]), &[command]);
