@@ -177,16 +177,9 @@ impl Outside<'_> {
         parse(&self.environment, &pin_file::read, self.cores)
     }
 
-    /// One message on stderr. If nobody reads that either, the exit code has to do.
+    /// One message on stderr.
     pub fn complain(&mut self, message: &dyn fmt::Display) {
-        // Labels and texts of tokens may stand in it. Several lines are its own.
-        let message = message.to_string();
-        let lines: Vec<_> = message.split('\n').map(shown).collect();
-        drop(writeln!(
-            self.stderr,
-            "macp-auth-service: {}",
-            lines.join("\n")
-        ));
+        complain_to(self.stderr, message);
     }
 
     /// Writes the answer of a command, or its error.
@@ -233,6 +226,13 @@ impl Outside<'_> {
             }
         }
     }
+}
+
+/// If nobody reads that either, the exit code has to do. Labels and texts of tokens may stand in it; several lines are its own.
+fn complain_to(stderr: &mut dyn Write, message: &dyn fmt::Display) {
+    let message = message.to_string();
+    let lines: Vec<_> = message.split('\n').map(shown).collect();
+    drop(writeln!(stderr, "macp-auth-service: {}", lines.join("\n")));
 }
 
 impl fmt::Debug for Outside<'_> {

@@ -2,10 +2,14 @@
 //!
 //! Reads the memory of a service that uses the same state directory, and writes nothing there.
 
+use std::fmt;
+
+use serde_json::{Value, json};
+
 use super::keys::KeysError;
 use super::opened::{Opened, state_directory};
 use crate::clock::Moment;
-use crate::config::{Config, KeySource, Pkcs11Config};
+use crate::config::{Config, KeySource, Pkcs11Config, TokenConfig};
 use crate::jose::{Algorithm, Kid};
 use crate::keys::lists::ListFiles;
 use crate::keys::memory::{Found, Memory, TokenName};
@@ -17,6 +21,8 @@ use crate::state_dir::StateDir;
 pub(super) struct Preview {
     pub(super) board: Board,
     pub(super) tokens: Vec<PreviewedToken>,
+    /// Only where the command shows what it can.
+    pub(super) unread: Vec<Unread>,
 }
 
 /// One token.
@@ -27,6 +33,13 @@ pub(super) struct PreviewedToken {
     /// Nobody is logged in, and it wants that.
     pub(super) wants_login: bool,
     pub(super) reports: Vec<KeyReport>,
+}
+
+/// A token that could not be read.
+pub(super) struct Unread {
+    /// As the configuration names it.
+    token: String,
+    reason: KeysError,
 }
 
 /// What of the configuration decides about keys. `directory` is where a service saves what it knows.
@@ -55,22 +68,48 @@ pub(super) fn board_config(config: &Config, directory: Option<StateDir>) -> Boar
 }
 
 impl Preview {
-    /// Looks at each token, one after the other: they may share a module.
+    /// Of all tokens, or of none.
     pub(super) fn of(config: &Config, now: Moment) -> Result<Self, KeysError> {
+        Self::looked(config, now, |_, reason| Err(reason))
+    }
+
+    /// Of the tokens that can be read, if one can: what an operator needs while another is down.
+    pub(super) fn of_what_can_be_read(config: &Config, now: Moment) -> Result<Self, KeysError> {
+        let mut unread = Vec::new();
+        let mut preview = Self::looked(config, now, |on, reason| {
+            let token = on.token.describe();
+            unread.push(Unread { token, reason });
+            Ok(())
+        })?;
+        if preview.tokens.is_empty() && !unread.is_empty() {
+            return Err(unread.swap_remove(0).reason);
+        }
+        preview.unread = unread;
+        Ok(preview)
+    }
+
+    /// Looks at each token, one after the other: they may share a module.
+    fn looked(
+        config: &Config,
+        now: Moment,
+        mut failed: impl FnMut(&TokenConfig, KeysError) -> Result<(), KeysError>,
+    ) -> Result<Self, KeysError> {
         let pkcs11 = pkcs11(&config.source)?;
         let memory = remembered(pkcs11, now)?;
         let board = Board::open(board_config(config, None), memory, now)?;
         let mut tokens = Vec::new();
         for on in &pkcs11.tokens {
-            let opened = Opened::new(pkcs11, on)?;
-            tokens.push(PreviewedToken {
-                name: on.name(),
-                label: opened.token.label().to_owned(),
-                wants_login: !opened.token.logged_in() && opened.token.info().login_required,
-                reports: opened.reports(pkcs11, &on.keys, board.schedule().as_deref())?,
-            });
+            match PreviewedToken::read(pkcs11, on, &board) {
+                Ok(token) => tokens.push(token),
+                Err(reason) => failed(on, reason)?,
+            }
         }
-        let preview = Self { board, tokens };
+        let unread = Vec::new();
+        let preview = Self {
+            board,
+            tokens,
+            unread,
+        };
         preview.show_to(&preview.board, now);
         Ok(preview)
     }
@@ -134,6 +173,16 @@ impl Preview {
 }
 
 impl PreviewedToken {
+    fn read(pkcs11: &Pkcs11Config, on: &TokenConfig, board: &Board) -> Result<Self, KeysError> {
+        let opened = Opened::new(pkcs11, on)?;
+        Ok(Self {
+            name: on.name(),
+            label: opened.token.label().to_owned(),
+            wants_login: !opened.token.logged_in() && opened.token.info().login_required,
+            reports: opened.reports(pkcs11, &on.keys, board.schedule().as_deref())?,
+        })
+    }
+
     fn found(&self, board: &Board, now: Moment) -> Vec<Found> {
         let skew = board.rules().skew;
         let found = self.reports.iter();
@@ -145,6 +194,22 @@ impl PreviewedToken {
     fn refused(&self) -> Vec<String> {
         let refused = self.reports.iter().filter(|report| report.outcome.is_err());
         refused.map(KeyReport::line).collect()
+    }
+}
+
+impl Unread {
+    pub(super) fn json(&self) -> Value {
+        json!({ "token": self.token, "reason": self.reason.to_string() })
+    }
+}
+
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { token, reason } = self;
+        write!(
+            f,
+            "the token with {token} could not be read, so what it holds is missing here, and states and times may be others: {reason}"
+        )
     }
 }
 

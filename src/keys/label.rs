@@ -47,6 +47,8 @@ pub struct LabelTooLong {
 
 const SEPARATORS: [char; 5] = ['-', '/', '.', '_', ' '];
 const LONGEST_LABEL: usize = 32;
+/// Characters of `20261201T120000Z`.
+const STAMP: usize = 16;
 
 impl LabelPrefix {
     /// # Errors
@@ -141,6 +143,11 @@ impl Instant {
             .ok_or_else(|| NoInstant {
                 text: text.to_owned(),
             })
+    }
+
+    /// The one in which a label ends, whatever its prefix.
+    pub fn ending(label: &str) -> Option<Self> {
+        Self::parse(label.get(label.len().checked_sub(STAMP)?..)?)
     }
 
     /// None past the year 9999.

@@ -7,9 +7,9 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::super::columns::aligned;
-use super::super::preview::Preview;
-use super::KeysError;
+use super::super::preview::{Preview, Unread};
 use super::span::from_now;
+use super::{Answer, KeysError};
 use crate::clock::{Moment, UnixSeconds};
 use crate::config::Config;
 use crate::keys::board::{KeyOverview, Overview};
@@ -30,11 +30,12 @@ struct Row<'a> {
     signs: bool,
 }
 
-pub(super) fn answer(config: &Config, as_json: bool, now: Moment) -> Result<String, KeysError> {
-    let preview = Preview::of(config, now)?;
+pub(super) fn answer(config: &Config, as_json: bool, now: Moment) -> Result<Answer, KeysError> {
+    let preview = Preview::of_what_can_be_read(config, now)?;
     let overview = preview.board.overview(now);
     let rows = rows(&preview, &overview);
     let hidden = preview.hidden();
+    let lacks: Vec<String> = preview.unread.iter().map(ToString::to_string).collect();
     let tokens: Vec<&str> = preview.tokens.iter().map(|on| on.label.as_str()).collect();
     if as_json {
         let keys: Vec<Value> = rows.iter().map(Row::json).collect();
@@ -45,10 +46,14 @@ pub(super) fn answer(config: &Config, as_json: bool, now: Moment) -> Result<Stri
             "keys": keys,
             "alarms": overview.alarms,
             "warnings": hidden,
+            "unread": preview.unread.iter().map(Unread::json).collect::<Vec<_>>(),
         });
-        return Ok(format!("{answer}\n"));
+        let text = format!("{answer}\n");
+        return Ok(Answer { text, lacks });
     }
-    Ok(text(&tokens, &rows, &overview, &hidden))
+    let hidden = [hidden, lacks.clone()].concat();
+    let text = text(&tokens, &rows, &overview, &hidden);
+    Ok(Answer { text, lacks })
 }
 
 /// Keys in the order of the board, then what is not used.
@@ -205,7 +210,7 @@ fn text(tokens: &[&str], rows: &[Row<'_>], overview: &Overview, hidden: &[String
     let mut text = if rows.is_empty() && !hidden.is_empty() {
         "no key can be seen\n".to_owned()
     } else {
-        table(tokens, rows, overview)
+        table(tokens, rows, overview, hidden.is_empty())
     };
     for row in rows {
         row.notes(&mut text);
@@ -221,7 +226,7 @@ fn text(tokens: &[&str], rows: &[Row<'_>], overview: &Overview, hidden: &[String
     text
 }
 
-fn table(tokens: &[&str], rows: &[Row<'_>], overview: &Overview) -> String {
+fn table(tokens: &[&str], rows: &[Row<'_>], overview: &Overview, whole: bool) -> String {
     if rows.is_empty() {
         let tokens = tokens.join(", ");
         let tokens = shown(&tokens);
@@ -240,9 +245,10 @@ fn table(tokens: &[&str], rows: &[Row<'_>], overview: &Overview) -> String {
         "CKA_ID",
     ];
     let mut text = aligned(head, &cells);
-    match &overview.signing {
-        Some(_) => text.push_str("\n* signs now\n"),
-        None => text.push_str("\nno key signs now\n"),
-    }
+    text.push_str(match &overview.signing {
+        Some(_) => "\n* signs now\n",
+        None if whole => "\nno key signs now\n",
+        None => "\nno key that can be seen signs now\n",
+    });
     text
 }

@@ -21,14 +21,13 @@ mod revoke_bound;
 mod span;
 mod timeline;
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use super::hang::{self, Hung};
 use super::opened::Unproved;
-use super::{Outside, failed};
+use super::{Outside, complain_to, failed};
 use crate::clock::Moment;
 use crate::config::settings::PIN_FILE;
 use crate::config::{Config, KeySource, PinSource, Problem, pin_file};
@@ -175,6 +174,20 @@ enum Tell {
     Change,
 }
 
+/// What a command says.
+struct Answer {
+    text: String,
+    /// Why it is not the whole: told on stderr as well, and by the exit code.
+    lacks: Vec<String>,
+}
+
+impl From<String> for Answer {
+    fn from(text: String) -> Self {
+        let lacks = Vec::new();
+        Self { text, lacks }
+    }
+}
+
 impl Tell {
     const fn of(command: &KeysCommand) -> Self {
         if command.changes_something() {
@@ -231,11 +244,11 @@ pub(super) fn run(outside: &mut Outside<'_>, command: KeysCommand) -> ExitCode {
 }
 
 /// The answer of a command that needs the configuration and may draw in so many columns.
-fn with(
+fn with<A: Into<Answer>>(
     outside: &mut Outside<'_>,
     pin_file: Option<&Path>,
     tell: Tell,
-    command: impl FnOnce(Config, usize) -> Result<String, KeysError>,
+    command: impl FnOnce(Config, usize) -> Result<A, KeysError>,
 ) -> ExitCode {
     let Some(config) = configured(outside, pin_file) else {
         return failed();
@@ -248,21 +261,27 @@ fn with(
     };
     let watched = hang::watched(patience, leave, || command(config, columns));
     let answer = watched.unwrap_or_else(|cause| Err(KeysError::Thread(cause)));
-    match tell {
+    let (answer, lacks) = match answer.map(Into::into) {
+        Ok(Answer { text, lacks }) => (Ok(text), lacks),
+        Err(error) => (Err(error), Vec::new()),
+    };
+    let code = match tell {
         Tell::Answer => outside.answer(answer),
         Tell::Change => outside.answer_of_change(answer),
+    };
+    if lacks.is_empty() {
+        return code;
     }
+    for lack in lacks {
+        outside.complain(&format_args!("warning: {lack}"));
+    }
+    failed()
 }
 
 /// The module's destructors would wait for the call that hangs.
 fn leave(hung: Hung) {
-    let message = hung.to_string();
-    // If nobody reads that, the exit code has to do.
-    drop(writeln!(
-        std::io::stderr(),
-        "macp-auth-service: {}",
-        shown(&message)
-    ));
+    // One line: what names the token may hold anything.
+    complain_to(&mut std::io::stderr(), &shown(&hung.to_string()));
     ffi::exit_now(ffi::STUCK_EXIT_CODE);
 }
 

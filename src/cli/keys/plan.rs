@@ -6,10 +6,10 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::super::columns::aligned;
-use super::super::preview::Preview;
-use super::KeysError;
+use super::super::preview::{Preview, Unread};
 use super::span::{Spelled, from_now};
 use super::timeline::{self, Life};
+use super::{Answer, KeysError};
 use crate::clock::{Moment, UnixSeconds};
 use crate::config::Config;
 use crate::jose::Kid;
@@ -26,6 +26,7 @@ pub(super) struct Plan {
     alarms: Vec<String>,
     /// Of tokens that may hold more than they show.
     hidden: Vec<String>,
+    unread: Vec<Unread>,
 }
 
 /// One key.
@@ -54,14 +55,18 @@ pub(super) fn answer(
     as_json: bool,
     columns: usize,
     now: Moment,
-) -> Result<String, KeysError> {
-    let preview = Preview::of(config, now)?;
+) -> Result<Answer, KeysError> {
+    let preview = Preview::of_what_can_be_read(config, now)?;
     let mut plan = Plan::of(&preview.board.overview(now), &BTreeSet::new());
     plan.hidden = preview.hidden();
-    if as_json {
-        return Ok(format!("{}\n", plan.json()));
-    }
-    Ok(plan.text(columns))
+    plan.unread = preview.unread;
+    let text = if as_json {
+        format!("{}\n", plan.json())
+    } else {
+        plan.text(columns)
+    };
+    let lacks = plan.unread.iter().map(ToString::to_string).collect();
+    Ok(Answer { text, lacks })
 }
 
 impl Plan {
@@ -81,6 +86,7 @@ impl Plan {
                 .map(|alarm| alarm.detail.clone())
                 .collect(),
             hidden: Vec::new(),
+            unread: Vec::new(),
         }
     }
 
@@ -117,6 +123,7 @@ impl Plan {
             "events": events.collect::<Vec<_>>(),
             "alarms": self.alarms,
             "warnings": self.hidden,
+            "unread": self.unread.iter().map(Unread::json).collect::<Vec<_>>(),
         })
     }
 
@@ -129,11 +136,15 @@ impl Plan {
         for warning in &self.hidden {
             writeln!(text, "warning: {warning}").ok();
         }
+        for unread in &self.unread {
+            writeln!(text, "warning: {unread}").ok();
+        }
         text
     }
 
     fn drawn(&self, columns: usize) -> String {
-        if self.keys.is_empty() && !self.hidden.is_empty() {
+        let whole = self.hidden.is_empty() && self.unread.is_empty();
+        if self.keys.is_empty() && !whole {
             return "no key can be seen\n".to_owned();
         }
         if self.keys.is_empty() {
@@ -165,7 +176,11 @@ impl Plan {
         // Writing to a String does not fail.
         writeln!(text, "\na new key waits {lead} (lead); an old one is published for {retain} after its successor began (retention)").ok();
         if self.signing.is_none() {
-            text.push_str("no key signs now\n");
+            text.push_str(if whole {
+                "no key signs now\n"
+            } else {
+                "no key that can be seen signs now\n"
+            });
         }
         text
     }

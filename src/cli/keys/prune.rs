@@ -21,13 +21,20 @@ use crate::clock::{Moment, UnixSeconds};
 use crate::config::{Config, Pkcs11Config, TokenConfig};
 use crate::jose::Kid;
 use crate::keys::board::{KeyOverview, Overview, Role};
+use crate::keys::pkcs11::ckr::Failure;
 use crate::keys::pkcs11::destroy::{self, DestroyFault};
 use crate::keys::pkcs11::discovery::KeyReport;
 use crate::keys::schedule::State;
 
-/// The keys whose private half was destroyed before a token failed.
+/// The keys whose private half was destroyed, at the end or before a token failed.
 #[derive(Debug, Clone, Default)]
-pub struct DestroyedSoFar(Vec<Kid>);
+pub struct DestroyedSoFar {
+    gone: Vec<Kid>,
+    /// Of this one it is not known.
+    in_doubt: Option<Kid>,
+    /// Of tokens that called a destruction a failure.
+    complaints: Vec<String>,
+}
 
 /// The objects of one expired key on one token.
 struct Doomed<'a> {
@@ -43,6 +50,8 @@ struct Answer<'a> {
     doomed: Vec<Doomed<'a>>,
     /// Expired keys that are kept.
     unsettled: Vec<&'a KeyOverview>,
+    /// What the tokens complained of while the keys went.
+    complaints: Vec<String>,
 }
 
 pub(super) fn answer(
@@ -63,7 +72,7 @@ pub(super) fn answer(
         every_token_holds_an_active_key(&preview, &overview)?;
     }
     if asked.yes {
-        destroy_all(pkcs11, &preview, &answer.doomed)?;
+        answer.complaints = destroy_all(pkcs11, &preview, &answer.doomed)?.complaints;
         answer.destroyed = true;
     }
     Ok(if asked.json {
@@ -99,7 +108,7 @@ fn destroy_all(
     config: &Pkcs11Config,
     preview: &Preview,
     doomed: &[Doomed<'_>],
-) -> Result<(), KeysError> {
+) -> Result<DestroyedSoFar, KeysError> {
     let mut done = DestroyedSoFar::default();
     for token in &preview.tokens {
         let here: Vec<_> = doomed
@@ -113,7 +122,7 @@ fn destroy_all(
             done: done.clone(),
         })?;
     }
-    Ok(())
+    Ok(done)
 }
 
 fn destroy_on(
@@ -139,9 +148,7 @@ fn destroy_on(
         let (report, key) = found.ok_or_else(|| KeysError::Moved { kid: kid.clone() })?;
         opened.will(Act::Destroy);
         let outcome = destroy::destroy(&opened.token, report, key);
-        if !matches!(outcome, Err(DestroyFault::Untouched(_))) {
-            done.0.push(kid);
-        }
+        done.note(kid, opened.token.label(), &outcome);
         outcome?;
     }
     let left = look()?;
@@ -201,6 +208,7 @@ impl<'a> Answer<'a> {
             destroyed: false,
             doomed,
             unsettled,
+            complaints: Vec::new(),
         }
     }
 
@@ -221,6 +229,7 @@ impl<'a> Answer<'a> {
             "dry_run": !self.destroyed,
             "keys": keys.collect::<Vec<_>>(),
             "kept": kept.collect::<Vec<_>>(),
+            "warnings": self.complaints,
         })
     }
 
@@ -255,6 +264,9 @@ impl<'a> Answer<'a> {
                 text.push_str("nothing was destroyed; `keys prune --yes` destroys these for good\n");
             }
         }
+        for complaint in &self.complaints {
+            writeln!(text, "warning: {complaint}").ok();
+        }
         text
     }
 
@@ -271,13 +283,30 @@ impl<'a> Answer<'a> {
     }
 }
 
+impl DestroyedSoFar {
+    fn note(&mut self, kid: Kid, token: &str, outcome: &Result<Option<Failure>, DestroyFault>) {
+        match outcome {
+            Err(DestroyFault::Untouched(_)) => {}
+            Err(DestroyFault::Unknown { .. }) => self.in_doubt = Some(kid),
+            Ok(None) | Err(DestroyFault::PublicLeft { .. }) => self.gone.push(kid),
+            Ok(Some(complaint)) => {
+                self.complaints.push(format!(
+                    "the token {token} answered {complaint} when it was to destroy {kid}, and no longer shows its private half: it is gone"
+                ));
+                self.gone.push(kid);
+            }
+        }
+    }
+}
+
 impl std::fmt::Display for DestroyedSoFar {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let kids: Vec<String> = self.0.iter().map(Kid::to_string).collect();
-        if kids.is_empty() {
-            return f.write_str("Nothing was destroyed");
+        let kids: Vec<String> = self.gone.iter().map(Kid::to_string).collect();
+        match (kids.is_empty(), &self.in_doubt) {
+            (true, None) => f.write_str("Nothing was destroyed"),
+            (true, Some(_)) => f.write_str("Nothing else was destroyed"),
+            (false, _) => write!(f, "Destroyed for good: {}", kids.join(", ")),
         }
-        write!(f, "Destroyed for good: {}", kids.join(", "))
     }
 }
 

@@ -228,13 +228,15 @@ pub(super) fn verified(asked: &VerifyRecordArguments) -> Result<String, RecordEr
         path: asked.file.clone(),
         fault,
     })?;
+    let findings = verify::findings(&record);
     if asked.json {
-        return Ok(format!("{}\n", json!({ "holds": true, "record": record })));
+        let answer = json!({ "holds": true, "findings": findings, "record": record });
+        return Ok(format!("{answer}\n"));
     }
-    Ok(told(&record))
+    Ok(told(&record, &findings))
 }
 
-fn told(record: &Record) -> String {
+fn told(record: &Record, findings: &[String]) -> String {
     let attributes = json!(record.attributes);
     let attributes = attributes.as_object().into_iter().flatten();
     let attributes = attributes.map(|(name, value)| {
@@ -245,7 +247,7 @@ fn told(record: &Record) -> String {
         };
         (name.as_str(), value.to_owned())
     });
-    let warnings = record.policy.warnings.iter();
+    let warnings = record.policy.warnings.iter().chain(findings);
     let warnings = warnings.map(|warning| ("warning", warning.clone()));
     let attestation = record.attestation.iter();
     let attestation = attestation.map(|of| {
@@ -260,7 +262,18 @@ fn told(record: &Record) -> String {
         // Writing to a String does not fail.
         writeln!(text, "{:<24}{value}", format!("{name}:")).ok();
     }
-    text.push_str(HOLDS);
+    let fits = if findings.is_empty() {
+        "and nothing in it contradicts the rest"
+    } else {
+        "but its times contradict each other: see the warnings"
+    };
+    // Writing to a String does not fail.
+    writeln!(
+        text,
+        "\nThe record holds: it is signed by this key, kid and self-test are the key's, {fits}."
+    )
+    .ok();
+    text.push_str(TOKENS_WORD);
     text
 }
 
@@ -268,8 +281,7 @@ fn told_or(time: Option<&String>, without: &str) -> String {
     time.map_or_else(|| without.to_owned(), Clone::clone)
 }
 
-const HOLDS: &str = "
-The record holds: it is signed by this key, kid and self-test are the key's, and nothing in it contradicts the rest.
+const TOKENS_WORD: &str = "\
 That the key is in this token is the token's word; only the vendor's attestation can prove it.
 ";
 

@@ -12,6 +12,7 @@ use cryptoki::session::Session;
 use super::ckr::{Class, Failure};
 use super::public::{Attributes, P256_OID};
 use super::token::{Token, TokenFault};
+use super::unmade;
 use crate::jose::Algorithm;
 
 /// What to make, and what it may be called.
@@ -91,11 +92,12 @@ pub fn generate(token: &Token, new: &NewKey) -> Result<Made, TokenFault> {
                 });
             }
             Err(failure) if may_mean_the_name(&failure) => refusal = refusal.or(Some(failure)),
-            Err(failure) => return Err(token.fault(failure)),
+            Err(failure) => return Err(unmade::fault(token.label(), new.algorithm, failure)),
         }
     }
     let nothing = || Failure::from(cryptoki::error::Error::InvalidValue);
-    Err(token.fault(refusal.unwrap_or_else(nothing)))
+    let last = refusal.unwrap_or_else(nothing);
+    Err(unmade::fault(token.label(), new.algorithm, last))
 }
 
 /// The inner error is of the simplest form.
@@ -105,12 +107,13 @@ fn in_any_form(
     naming: &KeyNaming,
 ) -> Result<Result<KeyNaming, Failure>, TokenFault> {
     let mut last = Failure::from(cryptoki::error::Error::InvalidValue);
+    let fault = |failure| unmade::fault(token.label(), algorithm, failure);
     for form in FORMS {
         // A session that saw an error is not used again.
         let session = token
             .module()
             .open_writing_session(token.slot())
-            .map_err(|failure| token.fault(failure))?;
+            .map_err(fault)?;
         match named(&session, algorithm, naming, form) {
             Ok(stored) => return Ok(Ok(stored)),
             // NSS answers CKR_GENERAL_ERROR where it means an attribute.
@@ -118,15 +121,7 @@ fn in_any_form(
                 tracing::debug!(%failure, ?form, "the token refuses this form of a key");
                 last = failure;
             }
-            // openCryptoki's software token has no elliptic curves.
-            Err(failure) if failure.class() == Class::Mechanism => {
-                return Err(TokenFault::NoSuchKeys {
-                    token: token.label().to_owned(),
-                    algorithm,
-                    failure,
-                });
-            }
-            Err(failure) => return Err(token.fault(failure)),
+            Err(failure) => return Err(fault(failure)),
         }
     }
     Ok(Err(last))

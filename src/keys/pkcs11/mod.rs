@@ -7,7 +7,7 @@
 //! watch        calls that do not come back                          shared  what all of these share
 //! ```
 //!
-//! `uri`, `ckr`, `recovery` and `proof` decide and are pure; `module`, `token`, `session` and `ffi` call the module.
+//! `uri`, `ckr`, `recovery`, `unmade` and `proof` decide and are pure; `module`, `token`, `session` and `ffi` call the module.
 
 mod canary;
 pub mod ckr;
@@ -38,6 +38,7 @@ mod supervisor;
 pub mod token;
 pub mod trial;
 mod unit;
+mod unmade;
 pub mod uri;
 mod watch;
 

@@ -106,6 +106,13 @@ pub enum TokenFault {
         algorithm: Algorithm,
         failure: Failure,
     },
+    #[error("the token {token} makes no key ({failure}): {why}. {cure}")]
+    Unmade {
+        token: String,
+        failure: Failure,
+        why: &'static str,
+        cure: &'static str,
+    },
     #[error("the token {token} gave a signature that does not verify under the published key")]
     WrongSignature { token: String },
 }
@@ -309,6 +316,7 @@ impl TokenFault {
             | Self::PinRemembered { .. }
             | Self::Memory { .. }
             | Self::NoSuchKeys { .. }
+            | Self::Unmade { .. }
             | Self::WrongSignature { .. } => None,
         }
     }

@@ -141,7 +141,7 @@ impl Wrapper {
                 std::thread::sleep(LOOKS_AGAIN);
             }
         }
-        if plan.fail.is_some() {
+        if plan.fail.or(plan.lose).is_some() {
             fault();
         }
     }
@@ -186,7 +186,7 @@ pub(crate) fn enter(function: Function, place: Place, asks_length: bool) -> Resu
         freeze: plan.freeze,
         limit: plan.limit,
         function,
-        answer: plan.fail,
+        answer: plan.fail.or(plan.lose),
     };
     if slot.is_none() {
         entered.fault();

@@ -44,6 +44,8 @@ pub struct Plan {
     /// The words of the rule that stops the call; it goes on when no rule has these words any more.
     pub hang: Option<String>,
     pub fail: Option<CK_RV>,
+    /// The call is carried out, and the caller is told that it failed.
+    pub lose: Option<CK_RV>,
     pub flip: bool,
     pub other_key: bool,
     pub hide: Option<Reach>,
@@ -82,6 +84,7 @@ enum Functions {
 #[derive(Debug, PartialEq, Eq)]
 enum Action {
     Fail(Vec<CK_RV>),
+    Lose(Vec<CK_RV>),
     Hang,
     Delay(Duration),
     Flip,
@@ -153,9 +156,10 @@ impl RuleSet {
             };
             match &rule.action {
                 Action::Fail(codes) => {
-                    plan.fail = codes.iter().cycle().nth(turn % codes.len().max(1)).copied();
+                    plan.fail = turned(codes, turn);
                     break;
                 }
+                Action::Lose(codes) => plan.lose = turned(codes, turn),
                 Action::Hang => {
                     plan.hang = Some(rule.text.clone());
                     break;
@@ -233,6 +237,11 @@ impl When {
         let throw = (mixed(self.seed, number) >> 11) as f64 / (1_u64 << 53) as f64;
         throw < chance
     }
+}
+
+/// They take turns.
+fn turned(codes: &[CK_RV], turn: usize) -> Option<CK_RV> {
+    codes.iter().cycle().nth(turn % codes.len().max(1)).copied()
 }
 
 /// SplitMix64: the `number`-th value of the sequence that `seed` begins.

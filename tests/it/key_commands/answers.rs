@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use super::{keys, listed, states, try_keys};
+use super::{Two, json, keys, kid_of, listed, states, try_keys};
 use crate::harness::{Launch, SoftHsm};
 
 /// A pipe whose reader has left, and a disk that is full.
@@ -72,4 +72,64 @@ fn a_token_that_hides_its_keys_is_not_called_empty() {
     }
     let jwks = launch().arguments(&["jwks"]).run();
     assert!(jwks.stderr.contains("nobody is logged in"), "{jwks:?}");
+}
+
+#[test]
+fn what_the_other_tokens_hold_is_shown_while_one_cannot_be_read() {
+    let two = Two::new();
+    let one = || two.launch_on(&["one"]);
+    let kid = kid_of(&keys(one(), &["generate", "--alg", "ES256", "--json"]));
+    let broken = || two.launch_on(&["nowhere", "one"]);
+    for command in ["list", "plan"] {
+        let told = try_keys(broken(), &[command]);
+        let answer = try_keys(broken(), &[command, "--json"]);
+        for shown in [&told, &answer] {
+            assert_eq!(shown.code, Some(1), "{command}: {shown:?}");
+            assert!(shown.stdout.contains(&kid), "{command}: {shown:?}");
+            let warned = shown.stderr.contains("warning: the token with label");
+            assert!(warned && shown.stderr.contains("nowhere"), "{shown:?}");
+        }
+        let warning = told
+            .stdout
+            .lines()
+            .find(|line| line.starts_with("warning:"));
+        assert!(warning.unwrap().contains("nowhere"), "{command}: {told:?}");
+        let unread = &json(&answer.stdout)["unread"];
+        assert_eq!(unread[0]["token"], "label \"nowhere\"");
+        let reason = unread[0]["reason"].as_str().unwrap();
+        assert!(reason.contains("no token matches"), "{command}: {reason}");
+        assert_eq!(
+            json(&keys(one(), &[command, "--json"]))["unread"],
+            json("[]")
+        );
+
+        let waiting = broken().set("MACP_AUTH_REVOKED_KIDS", &kid);
+        let waiting = try_keys(waiting, &[command]);
+        let said = waiting.stdout.contains("no key that can be seen signs now");
+        assert!(said, "{command}: {waiting:?}");
+
+        let empty = try_keys(two.launch_on(&["nowhere", "two"]), &[command]);
+        assert!(empty.stdout.contains("no key can be seen"), "{empty:?}");
+        let none = try_keys(two.launch_on(&["nowhere", "elsewhere"]), &[command]);
+        assert_eq!((none.code, none.stdout.as_str()), (Some(1), ""));
+        assert!(none.stderr.contains("no token matches"), "{none:?}");
+    }
+    for refused in [
+        &["generate"][..],
+        &["rotate"],
+        &["prune"],
+        &["revoke-bound", &kid],
+        &["record", &kid, "/nowhere/record"],
+    ] {
+        let outcome = try_keys(broken(), refused);
+        assert_eq!(
+            (outcome.code, outcome.stdout.as_str()),
+            (Some(1), ""),
+            "{refused:?}"
+        );
+        assert!(
+            outcome.stderr.contains("no token matches"),
+            "{refused:?}: {outcome:?}"
+        );
+    }
 }

@@ -156,6 +156,49 @@ fn prune_says_what_is_destroyed_where_the_public_half_stays() {
 }
 
 #[test]
+fn prune_looks_whether_a_key_is_gone_that_the_token_says_it_did_not_destroy() {
+    #[rustfmt::skip]
+    let rows = [
+        ("carried out", "C_DestroyObject lose CKR_DEVICE_ERROR times 1", None, (1, 1)),
+        ("not carried out", "C_DestroyObject fail CKR_DEVICE_ERROR times 1", Some("Nothing was destroyed"), (2, 2)),
+        ("nothing can be seen", "C_DestroyObject lose CKR_DEVICE_ERROR times 1\nC_GetSessionInfo fail CKR_DEVICE_ERROR",
+            Some("C_GetSessionInfo: CKR_DEVICE_ERROR"), (1, 2)),
+        ("the login was lost before", "C_DestroyObject logout", Some("nobody is logged in any more"), (2, 2)),
+    ];
+    for (name, rules, said, left) in rows {
+        let faulty = FaultyHsm::without_key();
+        let launch = || hurried(faulty.launch());
+        let (old, _) = expired_and_active(&launch);
+        faulty.rules(rules);
+        let pruned = try_keys(launch(), &["prune", "--yes", "--json"]);
+        faulty.no_rules();
+
+        let objects = faulty.hsm.objects();
+        let count = |kind: &str| objects.matches(kind).count();
+        let found = (count("Private Key Object"), count("Public Key Object"));
+        assert_eq!(found, left, "{name}: {pruned:?}: {objects}");
+        let Some(said) = said else {
+            assert_eq!(pruned.code, Some(0), "{name}: {pruned:?}");
+            let answer = json(&pruned.stdout);
+            assert_eq!(answer["keys"][0]["destroyed"], true, "{name}: {answer}");
+            let warning = answer["warnings"][0].as_str().unwrap();
+            for part in [&old[0], "C_DestroyObject: CKR_DEVICE_ERROR"] {
+                assert!(warning.contains(part), "{name}: {warning}");
+            }
+            continue;
+        };
+        assert_eq!(pruned.code, Some(1), "{name}: {pruned:?}");
+        assert!(pruned.stderr.contains(said), "{name}: {pruned:?}");
+        if said != "Nothing was destroyed" {
+            for part in ["it is not known", &old[0], "`keys list`"] {
+                assert!(pruned.stderr.contains(part), "{name}: {pruned:?}");
+            }
+            assert!(!pruned.stderr.contains("Nothing was"), "{pruned:?}");
+        }
+    }
+}
+
+#[test]
 fn a_memory_that_cannot_be_read_is_told_and_prune_destroys_nothing() {
     let hsm = SoftHsm::new();
     let state = hsm.path("memory");

@@ -285,17 +285,31 @@ fn an_hsm_that_refuses_a_name_gets_the_next_simpler_one() {
 }
 
 #[test]
-fn an_hsm_that_is_full_is_asked_once() {
+fn an_hsm_that_makes_no_key_is_told_with_the_reason_and_the_cure() {
     let faulty = FaultyHsm::without_key();
-    faulty.rules("C_GenerateKeyPair fail CKR_TOKEN_WRITE_PROTECTED");
-    let refused = try_keys(faulty.launch(), &["generate", "--alg", "ES256"]);
+    let mut made = 0;
+    // How often it is asked: no other form or name helps where the token is protected.
+    #[rustfmt::skip]
+    let rows = [
+        ("CKR_TOKEN_WRITE_PROTECTED", 1, "write-protected. Have its security officer"),
+        ("CKR_USER_NOT_LOGGED_IN", 1, "--pin-file"),
+        ("CKR_FUNCTION_NOT_SUPPORTED", 1, "tool of your HSM"),
+        ("CKR_DEVICE_MEMORY", 4, "it is full. Make room"),
+        ("CKR_SESSION_READ_ONLY", 4, "read only. Give this client the right"),
+        ("CKR_TEMPLATE_INCONSISTENT", 24, "every form of a key pair and every name"),
+    ];
+    for (code, asked, said) in rows {
+        faulty.rules(&format!("C_GenerateKeyPair fail {code}"));
+        let refused = try_keys(faulty.launch(), &["generate", "--alg", "ES256"]);
 
-    assert_eq!(refused.code, Some(1));
-    assert!(
-        refused.stderr.contains("CKR_TOKEN_WRITE_PROTECTED"),
-        "{refused:?}"
-    );
-    assert_eq!(faulty.calls("C_GenerateKeyPair"), 1);
+        assert_eq!(refused.code, Some(1), "{code}");
+        for part in [code, said] {
+            assert!(refused.stderr.contains(part), "{part}: {refused:?}");
+        }
+        let calls = faulty.calls("C_GenerateKeyPair");
+        assert_eq!(calls - made, asked, "{code}");
+        made = calls;
+    }
 }
 
 #[test]

@@ -213,6 +213,38 @@ fn a_key_of_another_program_gets_a_record_that_knows_no_time_of_making() {
 }
 
 #[test]
+fn a_record_whose_label_says_another_instant_than_the_schedule_holds_with_a_warning() {
+    let hsm = SoftHsm::new();
+    let file = hsm.path("key.json").display().to_string();
+    let made = json(
+        &hsm.generate(&["--alg", "ES256", "--json", "--record", &file])
+            .stdout,
+    );
+    let check =
+        |file: &str, more: &[&str]| keys(Launch::new(), &[&["verify-record", file], more].concat());
+    assert_eq!(json(&check(&file, &["--json"]))["findings"], json("[]"));
+    let told = check(&file, &[]);
+    assert!(told.contains("nothing in it contradicts"), "{told}");
+
+    let (schedule, later) = (hsm.path("schedule"), hsm.path("later.json"));
+    let id = made["keys"][0]["id"].as_str().unwrap();
+    let instant = "2026-01-02T03:04:05Z";
+    let lines = format!("[[key]]\nid = \"{id}\"\nactive_from = \"{instant}\"\n");
+    std::fs::write(&schedule, lines).unwrap();
+    let scheduled = hsm.launch().set("MACP_AUTH_KEY_SCHEDULE_FILE", &schedule);
+    let later = later.display().to_string();
+    keys(scheduled, &["record", &kid_of(&made.to_string()), &later]);
+
+    let findings = json(&check(&later, &["--json"]))["findings"].to_string();
+    assert!(findings.contains(instant), "{findings}");
+    let told = check(&later, &[]);
+    for part in ["warning:", instant, "The record holds", "see the warnings"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    assert!(!told.contains("nothing in it"), "{told}");
+}
+
+#[test]
 fn each_token_that_holds_the_key_writes_a_record_and_the_others_none() {
     let two = Two::new();
     let (shared, single) = (ec_pkcs8(), ec_pkcs8());

@@ -9,12 +9,14 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::json;
 
 use super::document::{Document, FORMAT, Record, VERSION, protected, signing_input};
+use crate::clock::UnixSeconds;
 use crate::config::KeyPolicy;
 use crate::jose::{Jwk, JwkError, Kid, Signature, Verifier};
 use crate::keys::label::Instant;
 use crate::keys::pkcs11::evidence::PROOF;
 use crate::keys::pkcs11::mechanism::SigningMechanism;
 use crate::keys::pkcs11::proof;
+use crate::keys::schedule::Created;
 
 /// Why a record does not hold.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +55,9 @@ pub enum RecordFault {
     Attestation,
 }
 
+/// In seconds. A token may take minutes for an RSA key.
+const SAME_MAKING: u64 = 300;
+
 /// The record of a file, if it holds.
 pub(super) fn verify(text: &str) -> Result<Record, RecordFault> {
     let document: Document = serde_json::from_str(text).map_err(RecordFault::NotARecord)?;
@@ -82,6 +87,35 @@ pub(super) fn verify(text: &str) -> Result<Record, RecordFault> {
     policy_agrees(&record)?;
     attestation_agrees(&record)?;
     Ok(record)
+}
+
+/// What its times leave to be explained. The key has signed them all the same, and there are honest reasons: a schedule file
+/// decides against labels, and clocks are set right.
+pub(super) fn findings(record: &Record) -> Vec<String> {
+    let key = &record.key;
+    let instant = |text: &Option<String>| Instant::from_text(text.as_deref()?).ok();
+    let in_id = hex::decode(&key.cka_id).ok();
+    let in_id = in_id.and_then(|id| Created::from_id(&id, UnixSeconds::new(u64::MAX), 0));
+    let made = instant(&record.made_at).zip(in_id.map(Created::seconds));
+    let made =
+        made.filter(|(stated, in_id)| stated.seconds().get().abs_diff(in_id.get()) > SAME_MAKING);
+    let made = made.map(|(stated, in_id)| {
+        format!(
+            "it says that the key was made at {}, and CKA_ID says {}. Was the clock set in between, or CKA_ID written by hand?",
+            stated.seconds().rfc3339(),
+            in_id.rfc3339()
+        )
+    });
+    let active = instant(&record.active_from).zip(Instant::ending(&key.label));
+    let active = active.filter(|(stated, in_label)| stated != in_label);
+    let active = active.map(|(stated, in_label)| {
+        format!(
+            "it says that the key signs from {}, and the label says {}. That is right only if MACP_AUTH_KEY_SCHEDULE_FILE says the former",
+            stated.seconds().rfc3339(),
+            in_label.seconds().rfc3339()
+        )
+    });
+    made.into_iter().chain(active).collect()
 }
 
 fn names_agree(record: &Record, jwk: &Jwk) -> Result<(), RecordFault> {

@@ -179,6 +179,44 @@ fn a_change_of_any_member_that_is_made_in_the_payload_as_well_is_noticed() {
     }
 }
 
+#[test]
+fn times_that_contradict_each_other_are_found_and_the_record_holds() {
+    let key = LocalKey::ephemeral(Algorithm::Es256).unwrap();
+    let id_at = |second: u64| {
+        let [_, _, time @ ..] = (second * 1000).to_be_bytes();
+        hex::encode([&time[..], &[0x70, 0, 0x80, 0, 0, 0, 0, 0, 0, 0]].concat())
+    };
+    let made = Instant::from_text("2026-12-01T12:00:00Z").unwrap();
+    let made = made.seconds().get();
+    let (apart, elsewhere) = (
+        "CKA_ID says 2026-12-01T12:05:01Z",
+        "label says 2026-12-01T12:16:01Z",
+    );
+    type Change<'a> = &'a dyn Fn(&mut Record);
+    #[rustfmt::skip]
+    let rows: [(&str, Change<'_>, &[&str]); 9] = [
+        ("another CKA_ID", &|_| {}, &[]),
+        ("made then", &|r| r.key.cka_id = id_at(made), &[]),
+        ("a slow token", &|r| r.key.cka_id = id_at(made - 300), &[]),
+        ("made later", &|r| r.key.cka_id = id_at(made + 301), &[apart]),
+        ("nobody says when", &|r| (r.made_at, r.key.cka_id) = (None, id_at(made + 301)), &[]),
+        ("another label", &|r| r.key.label = "macp-jwt".into(), &[]),
+        ("another instant", &|r| r.key.label = "ö20261201T121601Z".into(), &[elsewhere]),
+        ("ever since", &|r| (r.active_from, r.key.label) = (None, "k-20261201T121601Z".into()), &[]),
+        ("both", &|r| (r.key.cka_id, r.key.label) = (id_at(made + 301), "20261201T121601Z".into()), &[apart, elsewhere]),
+    ];
+    for (name, change, want) in rows {
+        let mut record = record_of(&key);
+        change(&mut record);
+
+        let found = findings(&verify(&file_of(&record, &key)).unwrap());
+        assert_eq!(found.len(), want.len(), "{name}: {found:?}");
+        for (found, want) in found.iter().zip(want) {
+            assert!(found.contains(want), "{name}: {found}");
+        }
+    }
+}
+
 /// What the holder of the key could write.
 #[test]
 fn a_record_that_contradicts_itself_is_refused_although_the_key_has_signed_it() {

@@ -2,7 +2,7 @@
 //!
 //!   line      = [functions] action {qualifier} ["token" label to the end of the line]
 //!   functions = "*" | name{","name}             may be left out for logout and close-sessions: "*"
-//!   action    = "fail" code{","code} | "hang" | "delay" ms | "flip" | "other-key" | "hide" | "freeze"
+//!   action    = ("fail" | "lose") code{","code} | "hang" | "delay" ms | "flip" | "other-key" | "hide" | "freeze"
 //!             | "renumber" n | "limit" n | "logout" | "close-sessions"
 //!   qualifier = "after" n | "times" n | "chance" p | "seed" n
 //!
@@ -69,6 +69,7 @@ fn action(words: &mut Words<'_>) -> Result<Action, String> {
     let name = words.next().ok_or("an action is missing")?;
     Ok(match name {
         "fail" => Action::Fail(codes(words.next().ok_or("fail needs a code")?)?),
+        "lose" => Action::Lose(codes(words.next().ok_or("lose needs a code")?)?),
         "hang" => Action::Hang,
         "delay" => Action::Delay(Duration::from_millis(number(name, words)?)),
         "flip" => Action::Flip,
@@ -99,6 +100,7 @@ fn suited(functions: Functions, action: &Action) -> Result<Functions, String> {
         Action::Renumber(_) => ("renumber", &[F::C_GetSlotList]),
         Action::Limit(_) => ("limit", &[F::C_OpenSession]),
         Action::Fail(_)
+        | Action::Lose(_)
         | Action::Hang
         | Action::Delay(_)
         | Action::Logout

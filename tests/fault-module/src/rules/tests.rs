@@ -105,7 +105,7 @@ fn a_line_that_cannot_be_read_is_complained_about_and_the_others_count() {
 type Row = (&'static str, Function, fn(&mut Plan));
 
 /// A rule, a call, and what the plan for it then holds.
-const PLANS: [Row; 16] = {
+const PLANS: [Row; 17] = {
     use Function as F;
     [
         ("C_Sign delay 2", F::C_Sign, |p| {
@@ -115,6 +115,7 @@ const PLANS: [Row; 16] = {
             p.hang = Some("C_Sign hang".to_owned())
         }),
         ("C_Sign flip", F::C_Sign, |p| p.flip = true),
+        ("C_Sign lose 0x30", F::C_Sign, |p| p.lose = Some(0x30)),
         ("C_Sign other-key", F::C_SignInit, |p| p.other_key = true),
         ("C_Sign other-key", F::C_Sign, |_| {}),
         ("C_FindObjects hide", F::C_FindObjects, |p| {
@@ -269,7 +270,7 @@ proptest! {
 }
 
 fn word() -> impl Strategy<Value = String> {
-    let known = "C_Sign C_SignInit,C_Sign * fail CKR_DEVICE_ERROR,0x5 hang delay flip other-key hide freeze renumber limit \
+    let known = "C_Sign C_SignInit,C_Sign * fail lose CKR_DEVICE_ERROR,0x5 hang delay flip other-key hide freeze renumber limit \
                  logout close-sessions after times chance seed token main 0 1 0.5 18446744073709551615 # ,";
     prop_oneof![
         6 => proptest::sample::select(known.split(' ').map(str::to_owned).collect::<Vec<_>>()),
