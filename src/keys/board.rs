@@ -55,7 +55,10 @@ pub struct BoardConfig {
 pub struct Board {
     config: BoardConfig,
     ring: ArcSwap<KeyRing>,
+    /// No file is read or written while it is held: requests wait for it, and a disk may hang.
     state: Mutex<State>,
+    /// The number of the last copy that was written.
+    saved: Mutex<u64>,
     verifiers: Mutex<Verifiers>,
     clock: ClockWatch,
 }
@@ -70,6 +73,8 @@ struct State {
     empty_looks: BTreeMap<TokenName, UnixSeconds>,
     /// What a look found and did not use.
     refused_keys: BTreeMap<TokenName, Vec<String>>,
+    /// How many copies were made to be written.
+    copies: u64,
     unsaved: Option<String>,
     tombstone: Option<Arc<PublishedKey>>,
     alarms: Vec<Alarm>,
@@ -80,18 +85,21 @@ impl Board {
     ///
     /// # Errors
     /// [`ListsError`] where a list of the operator cannot be used.
-    pub fn open(config: BoardConfig, memory: Memory, now: Moment) -> Result<Self, ListsError> {
+    pub fn open(config: BoardConfig, mut memory: Memory, now: Moment) -> Result<Self, ListsError> {
+        memory.knows_only(&config.tokens);
         let lists = Lists::read(&config.files, memory.revoked())?;
         let board = Self {
             ring: ArcSwap::from_pointee(KeyRing::empty(config.rules)),
             clock: ClockWatch::new(now, memory.latest()),
             verifiers: Mutex::new(Verifiers::default()),
+            saved: Mutex::new(0),
             state: Mutex::new(State {
                 memory,
                 lists,
                 failed_looks: BTreeMap::new(),
                 empty_looks: BTreeMap::new(),
                 refused_keys: BTreeMap::new(),
+                copies: 0,
                 unsaved: None,
                 tombstone: None,
                 alarms: Vec::new(),
@@ -148,7 +156,9 @@ impl Board {
         state.memory.resume(token, &self.config.rules, now.wall);
         state.memory.look(token, found, now.wall);
         self.publish(&mut state, now.wall);
-        self.save(&mut state, now.wall);
+        let copy = self.copy(&mut state, now.wall);
+        drop(state);
+        self.save(copy);
     }
 
     /// A look at a token failed, or found nothing where there was something: what is known stays.
@@ -186,18 +196,18 @@ impl Board {
         self.raise(&mut state, now);
     }
 
-    /// Reads the operator's files again.
+    /// Reads the operator's files again; on one thread, the one that ticks.
     pub fn reread(&self, now: Moment) {
-        let mut state = self.state.lock();
-        if state.lists.refresh(&self.config.files) {
-            tracing::info!("the lists of keys have changed (revoked, extra, schedule)");
-            // A time that nobody believes is not written down.
-            if self.may_sign(now) {
-                self.save(&mut state, now.wall);
-            }
-        }
-        drop(state);
+        let mut lists = self.state.lock().lists.clone();
+        let changed = lists.refresh(&self.config.files);
+        self.state.lock().lists = lists;
         self.tick(now);
+        // A time that nobody believes is not written down.
+        if changed && self.may_sign(now) {
+            tracing::info!("the lists of keys have changed (revoked, extra, schedule)");
+            let copy = self.copy(&mut self.state.lock(), now.wall);
+            self.save(copy);
+        }
     }
 
     /// An operator has looked: the clock is right, and the files are to be read.
@@ -238,16 +248,27 @@ impl Board {
         }
     }
 
-    fn save(&self, state: &mut State, now: UnixSeconds) {
-        let Some(directory) = &self.config.directory else {
-            return;
-        };
+    /// What is to be written, with its number.
+    fn copy(&self, state: &mut State, now: UnixSeconds) -> (u64, Memory) {
         let revoked = state.lists.revoked_by_file(&self.config.files);
         state.memory.revoke(revoked);
         state.memory.mints(&self.config.rules, now);
-        state.unsaved = saved::save(directory, &state.memory)
-            .err()
-            .map(|error| error.to_string());
+        state.copies += 1;
+        (state.copies, state.memory.clone())
+    }
+
+    /// Of two copies the later one stays.
+    fn save(&self, (number, memory): (u64, Memory)) {
+        let Some(directory) = &self.config.directory else {
+            return;
+        };
+        let mut last = self.saved.lock();
+        if number < *last {
+            return;
+        }
+        *last = number;
+        let outcome = saved::save(directory, &memory);
+        self.state.lock().unsaved = outcome.err().map(|error| error.to_string());
     }
 }
 
@@ -263,3 +284,7 @@ fn tombstone(made: &mut Option<Arc<PublishedKey>>) -> Option<Arc<PublishedKey>> 
 #[cfg(test)]
 #[path = "board_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "board_memory_tests.rs"]
+mod memory_tests;

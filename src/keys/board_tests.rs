@@ -8,13 +8,13 @@ use crate::keys::schedule::Created;
 use std::fs;
 use std::path::Path;
 
-const T: u64 = 1_800_000_000;
+pub(super) const T: u64 = 1_800_000_000;
 
-fn key() -> Arc<PublishedKey> {
+pub(super) fn key() -> Arc<PublishedKey> {
     LocalKey::orphan().unwrap()
 }
 
-fn found(key: &Arc<PublishedKey>, instant: u64) -> Found {
+pub(super) fn found(key: &Arc<PublishedKey>, instant: u64) -> Found {
     Found {
         key: Arc::clone(key),
         instant: UnixSeconds::new(instant),
@@ -22,11 +22,11 @@ fn found(key: &Arc<PublishedKey>, instant: u64) -> Found {
     }
 }
 
-fn token() -> TokenName {
+pub(super) fn token() -> TokenName {
     TokenName::new(Path::new("/module.so"), "label \"one\"")
 }
 
-fn config() -> BoardConfig {
+pub(super) fn config() -> BoardConfig {
     BoardConfig {
         rules: Rules::DEFAULTS,
         algorithm: None,
@@ -38,122 +38,24 @@ fn config() -> BoardConfig {
 }
 
 /// So many seconds after the start.
-const fn after(seconds: u64) -> Moment {
+pub(super) const fn after(seconds: u64) -> Moment {
     Moment {
         wall: UnixSeconds::new(T + seconds),
         running: 1_000 + seconds,
     }
 }
 
-fn open(config: BoardConfig) -> Board {
+pub(super) fn open(config: BoardConfig) -> Board {
     Board::open(config, Memory::empty(after(0).wall), after(0)).unwrap()
 }
 
-fn kinds(board: &Board) -> Vec<AlarmKind> {
+pub(super) fn kinds(board: &Board) -> Vec<AlarmKind> {
     board.alarms().iter().map(|alarm| alarm.kind).collect()
 }
 
-fn published(board: &Board) -> Vec<Kid> {
+pub(super) fn published(board: &Board) -> Vec<Kid> {
     let ring = board.ring();
     ring.keys().iter().map(|key| key.kid().clone()).collect()
-}
-
-#[test]
-fn an_instance_without_its_token_serves_what_it_remembers() {
-    let home = tempfile::tempdir().unwrap();
-    let directory = StateDir::open(&home.path().join("state")).unwrap();
-    let (old, new) = (key(), key());
-    let remembering = BoardConfig {
-        directory: Some(directory.clone()),
-        ..config()
-    };
-    let board = open(remembering.clone());
-    board.looked(&token(), &[found(&old, 0)], Vec::new(), after(1));
-    board.looked(
-        &token(),
-        &[found(&old, 0), found(&new, T)],
-        Vec::new(),
-        after(30),
-    );
-
-    let memory = saved::load(Some(&directory), after(60).wall);
-    let again = Board::open(remembering, memory, after(60)).unwrap();
-    assert_eq!(published(&again).len(), 2);
-    assert!(again.jwks_readiness(after(60)).ready);
-    assert!(
-        !again.jwks_readiness(after(30 + 476)).ready,
-        "the look is too old"
-    );
-    let state = again.state.lock();
-    assert!(state.memory.keys().all(|known| !known.proved));
-    let created = state.memory.key(new.kid()).unwrap().created;
-    assert_eq!(created, Some(Created::at(after(30).wall)));
-}
-
-#[test]
-fn an_instance_whose_memory_is_lost_says_so_for_as_long_as_it_may_matter() {
-    let home = tempfile::tempdir().unwrap();
-    let directory = StateDir::open(&home.path().join("state")).unwrap();
-    directory.replace("jwks.json", b"{").unwrap();
-    let saving = BoardConfig {
-        directory: Some(directory.clone()),
-        ..config()
-    };
-    let start = |at: Moment| {
-        let memory = saved::take_over(&directory, at.wall);
-        Board::open(saving.clone(), memory, at).unwrap()
-    };
-    let told = |board: &Board, at: Moment| {
-        board.tick(at);
-        let why = board.why_memory_is_lost(at.wall);
-        let alarm = kinds(board).contains(&AlarmKind::State);
-        assert_eq!(why.is_some(), alarm, "{why:?}");
-        assert!(why.is_none_or(|why| why.contains("state/jwks.json: ")));
-        alarm
-    };
-
-    let board = start(after(0));
-    assert!(told(&board, after(0)));
-    board.looked(&token(), &[found(&key(), 0)], Vec::new(), after(1));
-    let again = start(after(2));
-
-    let matters = 1 + Rules::DEFAULTS.lead + Rules::DEFAULTS.retain;
-    for board in [board, again] {
-        assert!(told(&board, after(matters - 1)));
-        assert!(!told(&board, after(matters)));
-    }
-    let kept = directory.read("jwks.json.damaged").unwrap();
-    assert_eq!(kept.as_deref(), Some(&b"{"[..]));
-}
-
-#[test]
-fn a_revocation_outlives_a_restart_with_an_emptied_file() {
-    let home = tempfile::tempdir().unwrap();
-    let directory = StateDir::open(&home.path().join("state")).unwrap();
-    let file = home.path().join("revoked");
-    fs::write(&file, "# none\n").unwrap();
-    let files = ListFiles {
-        revoked_file: Some(file.clone()),
-        ..ListFiles::default()
-    };
-    let saving = BoardConfig {
-        files,
-        directory: Some(directory.clone()),
-        ..config()
-    };
-    let (first, second) = (key(), key());
-    let board = open(saving.clone());
-    let both = [found(&first, 0), found(&second, 0)];
-    board.looked(&token(), &both, Vec::new(), after(1));
-    fs::write(&file, first.kid().as_str()).unwrap();
-    board.reread(after(2));
-    assert_eq!(published(&board), [second.kid().clone()]);
-
-    fs::write(&file, "").unwrap();
-    let memory = saved::load(Some(&directory), after(3).wall);
-    let again = Board::open(saving, memory, after(3)).unwrap();
-    assert_eq!(published(&again), [second.kid().clone()]);
-    assert!(kinds(&again).contains(&AlarmKind::List));
 }
 
 #[test]
@@ -268,6 +170,33 @@ fn an_extra_key_is_published_unless_it_is_ours_under_other_material() {
     board.reread(after(3));
     assert_eq!(published(&board), [ours.kid().clone()]);
     assert!(kinds(&board).contains(&AlarmKind::List));
+}
+
+#[test]
+fn an_expired_key_of_ours_that_another_site_still_signs_with_is_published_as_extra() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("extra.json");
+    let (old, new) = (key(), key());
+    let files = ListFiles {
+        extra_jwks_file: Some(file.clone()),
+        ..ListFiles::default()
+    };
+    let made = |key: &Arc<PublishedKey>, at: u64| Found {
+        created: Some(Created::at(UnixSeconds::new(at))),
+        ..found(key, at)
+    };
+    let both = [made(&old, T - 100_000), made(&new, T - 10_000)];
+    for (name, keys, want) in [
+        ("not named", vec![], vec![new.kid()]),
+        ("named", vec![old.jwk()], vec![new.kid(), old.kid()]),
+    ] {
+        fs::write(&file, serde_json::json!({ "keys": keys }).to_string()).unwrap();
+        let knowing = Memory::restored([], BTreeMap::new(), BTreeMap::new(), None);
+        let files = files.clone();
+        let board = Board::open(BoardConfig { files, ..config() }, knowing, after(0)).unwrap();
+        board.looked(&token(), &both, Vec::new(), after(1));
+        assert_eq!(published(&board).iter().collect::<Vec<_>>(), want, "{name}");
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::PublishedKey;
 use super::memory::Memory;
 use super::rules::Rules;
-use super::schedule::Timetable;
+use super::schedule::{State, Timetable};
 use crate::clock::UnixSeconds;
 use crate::jose::{Algorithm, Kid};
 
@@ -54,7 +54,17 @@ impl Edition {
         let bystanders = memory.bystanders(orders.algorithm);
         let bystanders = bystanders.map(|known| &known.key);
         let extra = orders.extra.iter();
-        let extra = extra.filter(|extra| memory.key(extra.kid()).is_none());
+        // One of ours that has expired is published where another site still signs with it.
+        let extra = extra.filter(|extra| match memory.key(extra.kid()) {
+            None => true,
+            Some(ours) => {
+                let of_ours = timetable.of(extra.kid());
+                let expired = of_ours.is_some_and(|of| timetable.state(of, now) == State::Expired);
+                expired
+                    && ours.key.jwk() == extra.jwk()
+                    && !own.iter().any(|key| key.kid() == extra.kid())
+            }
+        });
         let others: Vec<Arc<PublishedKey>> = bystanders
             .chain(extra)
             .filter(|key| !orders.revoked.contains(key.kid()))

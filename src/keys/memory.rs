@@ -132,6 +132,26 @@ impl Memory {
         }
     }
 
+    /// Of tokens that the configuration no longer names nothing can be read. A key that was seen only there may be on any of the
+    /// others, which may be the same one under a new name: it is gone when none of them shows it.
+    pub fn knows_only(&mut self, tokens: &[TokenName]) {
+        if tokens.is_empty() {
+            return;
+        }
+        self.looks.retain(|token, _| tokens.contains(token));
+        for known in self.keys.values_mut() {
+            let before = known.on.clone();
+            known.on.retain(|token, _| tokens.contains(token));
+            if known.on.is_empty() {
+                let instants: BTreeSet<_> = before.into_values().flatten().collect();
+                if !instants.is_empty() {
+                    let anywhere = tokens.iter().map(|token| (token.clone(), instants.clone()));
+                    known.on = anywhere.collect();
+                }
+            }
+        }
+    }
+
     /// Before the first look at a token that could not be read for long: keys that were new when that began count as new again.
     /// Another replica may not have seen them before, and for as long its verifiers could not fetch them.
     pub fn resume(&mut self, token: &TokenName, rules: &Rules, now: UnixSeconds) {
