@@ -179,7 +179,11 @@ fn state_directory(source: &KeySource) -> Result<Option<StateDir>, StateDirError
 async fn look_again_at_hangups(mut hangup: Signal, app: Arc<App>) {
     while hangup.recv().await.is_some() {
         tracing::info!("SIGHUP received; looking at tokens, lists and clock again");
-        app.signer.look_again();
+        let app = Arc::clone(&app);
+        // A panic in there has been logged.
+        tokio::task::spawn_blocking(move || app.signer.look_again())
+            .await
+            .ok();
     }
 }
 

@@ -247,7 +247,8 @@ impl Signer {
         self.board.fetched(address, version, now);
     }
 
-    /// An operator asks to look at everything again, now: tokens, lists, clock.
+    /// An operator asks to look at everything again, now: lists, clock, then tokens, because the schedule file says which keys
+    /// are looked for. Blocks for 5 s at most.
     pub fn look_again(&self) {
         self.rounds.look_again();
         if let Source::Token(signer) = &self.source {

@@ -13,15 +13,18 @@ use crate::clock::{Deadline, Moment};
 /// Ends when dropped.
 #[derive(Debug)]
 pub(super) struct Rounds {
-    requests: Sender<()>,
+    /// Each brings where to tell that it was carried out.
+    requests: Sender<Sender<()>>,
 }
 
 /// Removal times and holds are whole seconds.
 const TICK: Duration = Duration::from_millis(200);
+/// A disk that hangs holds up nobody for longer.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Rounds {
     pub(super) fn start(board: Arc<Board>) -> io::Result<Self> {
-        let (requests, inbox) = unbounded();
+        let (requests, inbox) = unbounded::<Sender<()>>();
         std::thread::Builder::new()
             .name("schedule".to_owned())
             .spawn(move || {
@@ -29,7 +32,11 @@ impl Rounds {
                 let mut next_reading = Deadline::after(poll);
                 loop {
                     match inbox.recv_timeout(TICK) {
-                        Ok(()) => board.confirm(Moment::now()),
+                        Ok(done) => {
+                            board.confirm(Moment::now());
+                            // Whoever asked may have lost patience.
+                            done.send(()).ok();
+                        }
                         Err(RecvTimeoutError::Timeout) if next_reading.passed() => {
                             next_reading = Deadline::after(poll);
                             board.reread(Moment::now());
@@ -42,9 +49,11 @@ impl Rounds {
         Ok(Self { requests })
     }
 
-    /// Now, whatever the hour; the clock counts as right.
+    /// Now, whatever the hour; the clock counts as right. Blocks until it is done, for 5 s at most.
     pub(super) fn look_again(&self) {
+        let (done, told) = unbounded();
         // The thread lives as long as this.
-        self.requests.send(()).ok();
+        self.requests.send(done).ok();
+        told.recv_timeout(PATIENCE).ok();
     }
 }

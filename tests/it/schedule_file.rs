@@ -9,7 +9,7 @@ use crate::harness::hurry::{
     TOKEN_LIFE, VERIFIER_TTL, hurried, next_switch, now, remembering, wait_until, written,
 };
 use crate::harness::service::PATIENCE;
-use crate::harness::{Fleet, KeyPair, Pace, SoftHsm, Traffic, until};
+use crate::harness::{Fleet, KeyPair, Pace, SoftHsm, Traffic, ec_pkcs8, until};
 
 const PACE: Pace = Pace {
     verifiers: 8,
@@ -17,6 +17,9 @@ const PACE: Pace = Pace {
     mints_per_second: 16,
     token_life: Duration::from_secs(TOKEN_LIFE),
 };
+
+/// A token is looked at every 30 s, less 10 %.
+const BEFORE_THE_NEXT_LOOK: Duration = Duration::from_secs(15);
 
 /// Replaced whole.
 fn say(hsm: &SoftHsm, keys: &[(&str, &str)]) {
@@ -71,4 +74,37 @@ fn a_file_of_instants_drives_a_rotation_that_no_verifier_notices() {
     let outcome = traffic.stop();
     assert!(outcome.checks > 500, "{}", outcome.explained());
     outcome.must_be_flawless(&fleet);
+}
+
+#[test]
+fn a_hangup_reads_the_file_before_the_tokens() {
+    // Two tokens of one module: it is not started over, so that only the order of the two counts.
+    let hsm = SoftHsm::without_token();
+    let (module, pin) = (hsm.module().display(), hsm.pin_file());
+    let uris = ["one", "two"].map(|token| {
+        hsm.make_token(token);
+        hsm.import_to(token, &ec_pkcs8(), "a", "01");
+        hsm.import_to(token, &ec_pkcs8(), "b", "02");
+        let pin = pin.display();
+        format!("pkcs11:token={token}?module-path={module}&pin-source={pin}")
+    });
+    say(&hsm, &[("01", "ever")]);
+    let launch = hsm
+        .bare_launch()
+        .set("MACP_AUTH_PKCS11_URI", uris.join(" "));
+    let service = launch
+        .set("MACP_AUTH_STATE_DIR", hsm.path("state"))
+        .set("MACP_AUTH_KEY_POLICY", "warn")
+        .set("MACP_AUTH_KEY_SCHEDULE_FILE", hsm.path("schedule.toml"))
+        .start();
+    let published = |keys: usize, within: Duration| {
+        until(&format!("{keys} keys"), within, || {
+            (service.jwks().kids().len() == keys).then_some(())
+        });
+    };
+    published(2, PATIENCE);
+
+    say(&hsm, &[("01", "ever"), ("02", "2099-01-01T00:00:00Z")]);
+    service.signal("HUP");
+    published(4, BEFORE_THE_NEXT_LOOK);
 }
