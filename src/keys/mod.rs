@@ -213,10 +213,13 @@ impl Signer {
         of_source.parts.push(Part {
             name: "signing_key",
             ok: signing.is_some(),
-            detail: signing.map_or_else(
-                || "no key signs at this instant, or no token that is well holds it".to_owned(),
-                |key| format!("{} {}", key.algorithm(), key.kid()),
-            ),
+            detail: match (signing, ring.timetable().begins(now.wall)) {
+                (Some(key), _) => format!("{} {}", key.algorithm(), key.kid()),
+                (None, Some(first)) => format!("no key signs before {}", first.rfc3339()),
+                (None, None) => {
+                    "no key signs at this instant, or no token that is well holds it".to_owned()
+                }
+            },
         });
         of_source.with_alarms(self.alarms())
     }

@@ -210,6 +210,12 @@ impl Timetable {
         Some(entry.turn(self.fits(now, ttl, room)?))
     }
 
+    /// When the first key has its turn, where none has had it.
+    pub fn begins(&self, now: UnixSeconds) -> Option<UnixSeconds> {
+        let first = self.generations.iter().map(|of| of.switch).min();
+        first.filter(|first| now < *first)
+    }
+
     /// The life by which it is told who signs now, seconds: mints that ask for more get at least this much, where it is cut.
     pub const fn usual_life(&self) -> u64 {
         if self.rules.max_ttl < SHORTEST_CUT {

@@ -82,7 +82,9 @@ fn where_no_key_has_had_its_turn_none_is_missing_and_none_signs() {
 
     for now in [T + 1, T + LEAD, T + 9_999] {
         assert_eq!(first(&table, now), None, "{now}");
+        assert_eq!(table.begins(at(now)), Some(at(T + 10_000)), "{now}");
     }
+    assert_eq!(table.begins(at(T + 10_000)), None);
     assert_eq!(first(&table, T + 10_000).as_deref(), Some("a"));
 }
 

@@ -2,8 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
 
+use crate::harness::service::PATIENCE;
 use crate::harness::vectors::RFC7515_A3_KEY;
-use crate::harness::{Connection, Launch, Service, SoftHsm};
+use crate::harness::{Connection, Launch, Service, SoftHsm, until};
 
 fn five_lines(port: u16, source: &str, algorithm: &str) -> String {
     format!(
@@ -166,3 +167,28 @@ fn serve_is_the_default_command() {
 }
 
 const JWKS: &str = "/.well-known/jwks.json";
+
+#[test]
+fn a_first_key_whose_instant_has_not_come_does_not_sign_and_that_is_said() {
+    let hsm = SoftHsm::new();
+    let made = hsm.generate(&["--alg", "ES256", "--activate-in", "1d"]);
+    assert!(made.stdout.contains("no key signs before"), "{made:?}");
+
+    let service = hsm
+        .launch()
+        .set("MACP_AUTH_ROTATION_UNSAFE", "1")
+        .set("MACP_AUTH_KEY_LEAD_SECONDS", "0")
+        .start();
+    until("the key is published", PATIENCE, || {
+        (service.jwks().kids().len() == 1).then_some(())
+    });
+    let refused = service.post(r#"{"sender":"agent://early"}"#);
+    assert_eq!(refused.status, 503);
+    let ready = service.get("/readyz?for=mint");
+    assert_eq!(ready.status, 503);
+    assert!(
+        ready.text().contains("no key signs before "),
+        "{}",
+        ready.text()
+    );
+}

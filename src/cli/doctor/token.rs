@@ -156,7 +156,8 @@ impl Token<'_> {
             .collect();
         self.board.looked(&self.on.name(), &found, Vec::new(), now);
         if reports.is_empty() {
-            let explained = explain_no_key(token, self.on, &reports);
+            let explained =
+                explain_no_key(token, self.on, self.board.schedule().as_deref(), &reports);
             let otherwise = "Make one with `macp-auth-service keys generate --alg RS256`";
             self.reporter
                 .found(Finding::told(CHECK, State::Failed, &explained, otherwise));

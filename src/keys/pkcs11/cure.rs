@@ -303,8 +303,9 @@ impl Supervisor {
     fn explain(&self, reports: &[KeyReport]) -> String {
         let token = self.charge.shared.token.lock();
         let token = token.as_ref();
+        let schedule = self.charge.board.schedule();
         token.map_or_else(String::new, |token| {
-            standing::explain_no_key(token, &self.charge.token, reports)
+            standing::explain_no_key(token, &self.charge.token, schedule.as_deref(), reports)
         })
     }
 

@@ -7,6 +7,7 @@ use super::shared::{Standing, State};
 use super::supervisor::{Down, Supervisor};
 use super::token::Token;
 use crate::config::{KeySelector, PinSource, TokenConfig};
+use crate::keys::lists::KeySchedule;
 
 impl Supervisor {
     /// Logs a change of state once, and keeps it for readiness.
@@ -89,7 +90,12 @@ impl Supervisor {
 }
 
 /// Why there is nothing to sign with, and what to do.
-pub fn explain_no_key(token: &Token, config: &TokenConfig, reports: &[KeyReport]) -> String {
+pub fn explain_no_key(
+    token: &Token,
+    config: &TokenConfig,
+    schedule: Option<&KeySchedule>,
+    reports: &[KeyReport],
+) -> String {
     if !reports.is_empty() {
         let lines: Vec<String> = reports.iter().map(KeyReport::line).collect();
         return format!("no usable key: {}", lines.join(" | "));
@@ -101,11 +107,17 @@ pub fn explain_no_key(token: &Token, config: &TokenConfig, reports: &[KeyReport]
     } else {
         ""
     };
-    format!(
-        "the token {} holds no private key {}.{pin} Make one with `macp-auth-service keys generate --alg RS256`",
-        token.label(),
-        describe_keys(&config.keys)
-    )
+    let token = token.label();
+    let make = "`macp-auth-service keys generate --alg RS256`";
+    match schedule.map(|schedule| schedule.entries().count()) {
+        None => {
+            let keys = describe_keys(&config.keys);
+            format!("the token {token} holds no private key {keys}.{pin} Make one with {make}")
+        }
+        Some(entries) => format!(
+            "MACP_AUTH_KEY_SCHEDULE_FILE alone says which keys are used, and the token {token} holds none of those that it names ({entries}).{pin} Correct kid or id there; or make a key with {make}, and write the lines that it shows into that file"
+        ),
+    }
 }
 
 /// `under the label prefix macp-jwt`: which keys were asked for.

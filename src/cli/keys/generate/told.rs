@@ -96,6 +96,7 @@ impl Answer {
             answer.notes.extend(answer.waits());
             answer.notes.extend(answer.is_late());
         }
+        answer.notes.extend(answer.nobody_signs());
         let alarms = answer.overview.alarms.iter();
         let state = alarms.filter(|alarm| alarm.kind == AlarmKind::State);
         answer.notes.extend(state.map(|alarm| alarm.detail.clone()));
@@ -115,6 +116,19 @@ impl Answer {
         let (least, lead) = (overview.rules.reaches_verifiers(), overview.rules.lead);
         Some(format!(
             "another key may sign, so the new one is published for the lead ({lead} s) before it signs, whatever its instant: {wait} from now. It signs at once only after {signing} is revoked (`keys revoke-bound {signing}`), and verifiers that have not fetched it by then, for up to {least} s, reject its tokens"
+        ))
+    }
+
+    /// A service with these keys has to refuse.
+    fn nobody_signs(&self) -> Option<String> {
+        if self.overview.signing.is_some() {
+            return None;
+        }
+        let now = self.overview.now;
+        let first = self.overview.next_switch().filter(|first| now < *first)?;
+        Some(format!(
+            "no key signs before {}, and mints are refused with 503 until then",
+            instant(first, now)
         ))
     }
 
