@@ -166,6 +166,8 @@ impl Preview {
     fn show_to(&self, board: &Board, now: Moment) {
         for token in &self.tokens {
             let found = token.found(board, now);
+            let names = token.reports.iter().flat_map(KeyReport::names);
+            board.named(&token.name, names.collect());
             board.looked(&token.name, &found, token.refused(), now);
         }
         board.tick(now);

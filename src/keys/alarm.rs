@@ -39,6 +39,8 @@ pub enum AlarmKind {
     ActiveGone,
     /// A revoked kid that was never known.
     UnknownRevoked,
+    /// The schedule names a key that no token shows.
+    UnknownScheduled,
     /// Nothing is left to publish.
     Tombstone,
     /// An activation was held for as long as it may be.
@@ -52,7 +54,7 @@ pub enum AlarmKind {
 }
 
 impl AlarmKind {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Clock,
         Self::UnsafeTiming,
         Self::Look,
@@ -64,6 +66,7 @@ impl AlarmKind {
         Self::ActiveRevoked,
         Self::ActiveGone,
         Self::UnknownRevoked,
+        Self::UnknownScheduled,
         Self::Tombstone,
         Self::NotConverged,
         Self::List,
@@ -85,6 +88,7 @@ impl AlarmKind {
             Self::ActiveRevoked => "active_revoked",
             Self::ActiveGone => "active_gone",
             Self::UnknownRevoked => "unknown_revoked",
+            Self::UnknownScheduled => "unknown_scheduled",
             Self::Tombstone => "tombstone",
             Self::NotConverged => "not_converged",
             Self::List => "list",

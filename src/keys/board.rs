@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 use super::alarm::Alarm;
 use super::clock_watch::ClockWatch;
 use super::edition::{Edition, Orders};
-use super::lists::{KeySchedule, ListFiles, Lists, ListsError};
+use super::lists::{KeyName, KeySchedule, ListFiles, Lists, ListsError};
 use super::local::LocalKey;
 use super::memory::{Found, Memory, TokenName};
 use super::ring::JwksVersion;
@@ -71,6 +71,8 @@ struct State {
     failed_looks: BTreeMap<TokenName, String>,
     /// Tokens that showed no key at all, and when last.
     empty_looks: BTreeMap<TokenName, UnixSeconds>,
+    /// CKA_ID and kid of what a complete look found, used or not.
+    names: BTreeMap<TokenName, BTreeSet<KeyName>>,
     /// What a look found and did not use.
     refused_keys: BTreeMap<TokenName, Vec<String>>,
     /// How many copies were made to be written.
@@ -98,6 +100,7 @@ impl Board {
                 lists,
                 failed_looks: BTreeMap::new(),
                 empty_looks: BTreeMap::new(),
+                names: BTreeMap::new(),
                 refused_keys: BTreeMap::new(),
                 copies: 0,
                 unsaved: None,
@@ -159,6 +162,11 @@ impl Board {
         let copy = self.copy(&mut state, now.wall);
         drop(state);
         self.save(copy);
+    }
+
+    /// How a schedule may name what a complete look has found.
+    pub fn named(&self, token: &TokenName, names: BTreeSet<KeyName>) {
+        self.state.lock().names.insert(token.clone(), names);
     }
 
     /// A look at a token failed, or found nothing where there was something: what is known stays.

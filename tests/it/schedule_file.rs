@@ -108,3 +108,61 @@ fn a_hangup_reads_the_file_before_the_tokens() {
     service.signal("HUP");
     published(4, BEFORE_THE_NEXT_LOOK);
 }
+
+#[test]
+fn a_name_that_no_token_shows_is_told() {
+    let hsm = SoftHsm::new();
+    hsm.make(&KeyPair {
+        label: "PIV AUTH key",
+        id: "9a",
+        ..KeyPair::EC
+    });
+    let launch = || {
+        let file = hsm.path("schedule.toml");
+        let launch = hsm.launch().set("MACP_AUTH_KEY_SCHEDULE_FILE", file);
+        launch.with_admin()
+    };
+    for (name, keys, alarms) in [
+        ("all are there", &[("9a", "ever")][..], &[][..]),
+        (
+            "one is misspelt",
+            &[("9a", "ever"), ("9f", "2099-01-01T00:00:00Z")],
+            &["id = \"9f\""],
+        ),
+        (
+            "the only one is misspelt",
+            &[("9f", "ever")],
+            &["id = \"9f\""],
+        ),
+    ] {
+        say(&hsm, keys);
+        let service = launch().start();
+        let told = |status: &serde_json::Value| {
+            let alarms = status["alarms"].as_array().unwrap().iter();
+            let alarms = alarms.filter(|alarm| alarm["kind"] == "unknown_scheduled");
+            let details = alarms.map(|alarm| alarm["detail"].as_str().unwrap().to_owned());
+            details.collect::<Vec<_>>()
+        };
+        until(name, PATIENCE, || {
+            let status = service.status();
+            let told = told(&status);
+            let each = alarms.iter().zip(&told);
+            let right = told.len() == alarms.len();
+            (right && each.into_iter().all(|(want, told)| told.contains(want))).then_some(())
+        });
+        if keys[0].0 == "9f" {
+            let ready = service.get("/readyz?for=mint").text();
+            assert!(
+                ready.contains("MACP_AUTH_KEY_SCHEDULE_FILE alone says"),
+                "{ready}"
+            );
+        }
+        let listed = launch().arguments(&["keys", "list"]).run();
+        let text = listed.stdout;
+        assert_eq!(
+            text.contains("id = \"9f\""),
+            !alarms.is_empty(),
+            "{name}: {text}"
+        );
+    }
+}

@@ -67,6 +67,10 @@ impl Board {
         alarms.extend(state.of_tokens());
         alarms.extend(state.of_lost_memory(&self.config.rules, now.wall));
         alarms.extend(state.of_lists(&ring));
+        let named = |token| state.names.contains_key(token);
+        if self.config.tokens.iter().all(named) {
+            alarms.extend(state.of_unknown_scheduled());
+        }
         let mut tokens = self.config.tokens.iter();
         let all_read = tokens.all(|token| state.last_look(token).is_some());
         if all_read && state.memory.keys().next().is_some() {
@@ -177,6 +181,20 @@ impl State {
         let unknown = lists.revoked.iter().filter(move |kid| !known(kid));
         unknown.map(|kid| {
             Alarm::new(AlarmKind::UnknownRevoked, format!("{kid} is revoked and was never seen here. Check the spelling against `keys list`"))
+        })
+    }
+
+    /// Keys that the schedule names, perhaps misspelt, and no token shows.
+    fn of_unknown_scheduled(&self) -> impl Iterator<Item = Alarm> {
+        let entries = self
+            .lists
+            .schedule
+            .iter()
+            .flat_map(|schedule| schedule.entries());
+        let unknown =
+            entries.filter(|(name, _)| !self.names.values().any(|shown| shown.contains(name)));
+        unknown.map(|(name, _)| {
+            Alarm::new(AlarmKind::UnknownScheduled, format!("MACP_AUTH_KEY_SCHEDULE_FILE names a key ({name}) that no token shows or that has not proved itself, so it never has its turn. Check the spelling: `doctor` and the tool of your HSM show CKA_ID, `keys list` the kid of keys that are used"))
         })
     }
 

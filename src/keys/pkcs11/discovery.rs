@@ -24,7 +24,7 @@ use crate::config::{KeyPolicy, KeySelector, Pin};
 use crate::jose::{Algorithm, Jwk, Kid, PublicKey};
 use crate::keys::PublishedKey;
 use crate::keys::label::LabelMatch;
-use crate::keys::lists::KeySchedule;
+use crate::keys::lists::{KeyName, KeySchedule};
 use crate::keys::memory::Found;
 use crate::keys::schedule::Created;
 
@@ -110,6 +110,13 @@ impl KeyReport {
     pub fn key(&self, kid: &Kid) -> Option<&FoundKey> {
         let key = self.outcome.as_ref().ok();
         key.filter(|key| key.published.kid() == kid)
+    }
+
+    /// How a schedule may name it.
+    pub fn names(&self) -> impl Iterator<Item = KeyName> {
+        let key = self.outcome.as_ref().ok();
+        let kid = key.map(|key| KeyName::Kid(key.published.kid().clone()));
+        kid.into_iter().chain([KeyName::Id(self.id.clone())])
     }
 
     /// The key for the board; None where it is not used. `skew` in seconds.

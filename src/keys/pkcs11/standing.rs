@@ -53,6 +53,8 @@ impl Supervisor {
 
     /// Each finding is logged when it appears, not at each look. What is wrong with keys is given back, for alarms.
     pub(super) fn tell(&mut self, reports: &[KeyReport]) -> Vec<String> {
+        let names = reports.iter().flat_map(KeyReport::names).collect();
+        self.charge.board.named(&self.charge.name, names);
         let mut seen = BTreeSet::new();
         let mut wrong = Vec::new();
         let unpaired_before = std::mem::take(&mut self.unpaired);
