@@ -15,6 +15,7 @@ mod cure;
 pub mod destroy;
 pub mod discovery;
 pub mod evidence;
+pub mod fault;
 pub mod ffi;
 mod fresh_start;
 pub mod generate;
