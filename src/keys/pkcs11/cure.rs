@@ -74,9 +74,11 @@ impl Supervisor {
         };
         match started {
             // The token has another PIN by now, and the file may have it.
-            Err(Down::Token(TokenFault::PinRefused { .. } | TokenFault::PinReported { .. })) => {
-                self.cure(Action::Reinitialize)
-            }
+            Err(Down::Token(
+                TokenFault::PinRefused { .. }
+                | TokenFault::PinReported { .. }
+                | TokenFault::PinRemembered { .. },
+            )) => self.cure(Action::Reinitialize),
             // SoftHSM2 fails a login while another process logs in. Mints still wait.
             Err(down) if !down.is_final() => self.cure(Action::Reinitialize),
             other => other,
@@ -204,7 +206,7 @@ impl Supervisor {
     }
 
     /// The configured PIN, unless the token has refused exactly this one. A PIN that has logged in outlives its file.
-    fn pin(&self) -> Result<Option<Pin>, Down> {
+    pub(super) fn pin(&self) -> Result<Option<Pin>, Down> {
         let pin = match &self.charge.token.pin {
             PinSource::None => return Ok(None),
             PinSource::Value(pin) => pin.clone(),

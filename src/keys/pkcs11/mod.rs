@@ -10,6 +10,7 @@
 //! `uri`, `ckr`, `recovery`, `unmade` and `proof` decide and are pure; `module`, `token`, `session` and `ffi` call the module.
 
 mod canary;
+mod caution;
 pub mod ckr;
 mod cure;
 pub mod destroy;

@@ -247,7 +247,7 @@ impl Supervisor {
     fn start_afresh(&mut self) -> Result<(), Down> {
         let looked = self.look();
         let looked = self.cured_if_silent(looked);
-        if looked.is_err() || !self.is_fresh_start_due() {
+        if looked.is_err() || !self.is_fresh_start_due() || self.puts_off_a_start() {
             return looked;
         }
         let before = self.fresh_starts.seen();

@@ -168,6 +168,11 @@ impl Token {
         self.info.pin_final_try = false;
     }
 
+    /// How the memory of refused PINs names it.
+    pub fn guarded_as(&self) -> String {
+        format!("{} {}", self.info.serial, self.info.label)
+    }
+
     /// The label, for messages.
     pub fn label(&self) -> &str {
         &self.info.label
@@ -192,7 +197,7 @@ impl Token {
             let risk = PinRisk::FinalTry;
             return Err(TokenFault::PinAtRisk { token, risk });
         }
-        let name = format!("{} {}", self.info.serial, self.info.label);
+        let name = self.guarded_as();
         let memory = |error: io::Error| TokenFault::Memory {
             token: token.clone(),
             reason: error.to_string(),
