@@ -1,11 +1,14 @@
-//! What the system may keep or show of this process's memory, where PINs live and, with a pinned key, the key itself.
+//! What the process asks of the system: that nobody sees its memory, where PINs live and, with a pinned key, the key itself; and
+//! as many open files as it may have.
 //!
 //! A core dump would write them to a disk, and a debugger of the same user could read them. [`close_memory`] is called
 //! once, after the configuration is known and before a secret is used.
 
 use std::io;
 
-use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
+};
 
 use crate::config::{Config, KeySource};
 
@@ -47,4 +50,18 @@ pub fn close_memory(config: &Config) -> Result<Memory, StaysOpen> {
     // Also where /proc/sys/kernel/core_pattern names a program: that one ignores the limit.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(io::Error::from)?;
     Ok(Memory::Closed)
+}
+
+/// Lets the process open as many files as the system allows it: a module that leaks descriptors while its token is away must
+/// not soon take the listener with it.
+///
+/// # Errors
+/// The system's; the limit is then as it was.
+pub fn raise_open_files() -> io::Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    Ok(setrlimit(Resource::Nofile, raised)?)
 }

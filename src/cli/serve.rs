@@ -21,6 +21,7 @@ use crate::keys::local::{LocalKey, LocalKeyError};
 use crate::keys::memory::Memory;
 use crate::keys::pkcs11::{Shutdown, StartError, TokenSigner, ffi};
 use crate::keys::{AlarmKind, Board, BoardConfig, Signer, saved};
+use crate::process::raise_open_files;
 use crate::state_dir::{StateDir, StateDirError};
 use crate::telemetry;
 use crate::web::server::{Drain, Server};
@@ -74,6 +75,9 @@ pub fn run(outside: &mut Outside<'_>) -> ExitCode {
     telemetry::start(filter, io::stderr().is_terminal());
     for warning in &parsed.warnings {
         tracing::warn!("{warning}");
+    }
+    if let Err(cause) = raise_open_files() {
+        tracing::warn!(%cause, "the limit of open files stays as it is; raise it from outside (ulimit -n)");
     }
     match serve(parsed.config, outside.stdout) {
         Ok(Ended::Drained) => DONE,

@@ -118,3 +118,32 @@ fn a_pin_file_that_is_ahead_of_its_token_costs_no_login_that_stands() {
         (service.post(MINT).status == 200).then_some(())
     });
 }
+
+#[test]
+fn a_module_is_not_started_over_for_new_keys_while_a_wrong_pin_counts() {
+    let faulty = FaultyHsm::new();
+    let mut service = running(&faulty);
+    restarts(&faulty, 1);
+    // Until the login of that start, which would take the mark of the wrong PIN away.
+    service.mint(MINT);
+
+    faulty.give_a_wrong_pin();
+    service.signal("HUP");
+    service.must_log("the module is not started over");
+    let (starts, logins) = (faulty.calls("C_Initialize"), faulty.calls("C_Login"));
+    service.signal("HUP");
+    let looks = faulty.calls("C_OpenSession") + 8;
+    until("eight looks more", SOON, || {
+        (faulty.calls("C_OpenSession") >= looks).then_some(())
+    });
+    service.mint(MINT);
+    assert_eq!(faulty.calls("C_Initialize"), starts);
+    assert_eq!(faulty.calls("C_Login"), logins);
+
+    faulty.give_the_right_pin();
+    restarts(&faulty, 1);
+    service.mint(MINT);
+    let log = service.log_to_its_end();
+    assert_eq!(log.matches("is not started over").count(), 1, "{log}");
+    assert!(log.contains("CKF_USER_PIN_COUNT_LOW"), "{log}");
+}

@@ -169,6 +169,7 @@ fn serve_is_the_default_command() {
 const JWKS: &str = "/.well-known/jwks.json";
 
 #[test]
+
 fn a_first_key_whose_instant_has_not_come_does_not_sign_and_that_is_said() {
     let hsm = SoftHsm::new();
     let made = hsm.generate(&["--alg", "ES256", "--activate-in", "1d"]);
@@ -191,4 +192,17 @@ fn a_first_key_whose_instant_has_not_come_does_not_sign_and_that_is_said() {
         "{}",
         ready.text()
     );
+}
+
+#[test]
+fn the_soft_limit_of_open_files_is_raised_to_the_hard_one() {
+    let service = Launch::new().with_soft_open_files(512).start();
+
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", service.pid())).unwrap();
+    let open_files = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"));
+    let words: Vec<&str> = open_files.unwrap().split_whitespace().collect();
+    assert_ne!(words[3], "512", "{limits}");
+    assert_eq!(words[3], words[4], "{limits}");
 }

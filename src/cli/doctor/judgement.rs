@@ -316,6 +316,7 @@ mod tests {
                 pin_count_low: low,
                 pin_final_try: last,
                 pin_locked: locked,
+                pin_to_be_changed: false,
             };
 
             assert_eq!(pin_state(&token, allowed).state(), want, "{name}");

@@ -10,7 +10,7 @@ impl Supervisor {
     /// Signs a nonce with the key in use on this token, on a session of its own.
     pub(super) fn canary(&mut self) -> Result<(), Down> {
         match self.sign_a_nonce() {
-            Err(Down::Token(fault)) if fault.as_refused_pin().is_some() => {
+            Err(Down::Token(fault)) if fault.as_pin_fault().is_some() => {
                 Err(self.remember_refusal(fault, self.last_pin.clone()))
             }
             other => other,

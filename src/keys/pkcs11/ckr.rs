@@ -56,6 +56,11 @@ impl Failure {
         }
     }
 
+    /// Whether a login was answered so, of a user or for one signature.
+    pub fn is_of_login(&self) -> bool {
+        self.call == "C_Login"
+    }
+
     /// Whether the answer was exactly this code.
     pub fn is(&self, code: RvError) -> bool {
         self.code == Code::Ckr(code)

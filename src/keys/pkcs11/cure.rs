@@ -74,7 +74,11 @@ impl Supervisor {
         };
         match started {
             // The token has another PIN by now, and the file may have it.
-            Err(Down::Token(TokenFault::PinRefused { .. })) => self.cure(Action::Reinitialize),
+            Err(Down::Token(
+                TokenFault::PinRefused { .. }
+                | TokenFault::PinReported { .. }
+                | TokenFault::PinRemembered { .. },
+            )) => self.cure(Action::Reinitialize),
             // SoftHSM2 fails a login while another process logs in. Mints still wait.
             Err(down) if !down.is_final() => self.cure(Action::Reinitialize),
             other => other,
@@ -172,10 +176,12 @@ impl Supervisor {
 
     /// A code about the PIN ends its use wherever it comes from: the search and each signature give it to some keys.
     pub(super) fn remember_refusal(&mut self, fault: TokenFault, pin: Option<Pin>) -> Down {
-        let fault = fault.as_refused_pin().unwrap_or(fault);
+        let fault = fault.as_pin_fault().unwrap_or(fault);
         let refused = matches!(
             fault,
-            TokenFault::PinRefused { .. } | TokenFault::PinRemembered { .. }
+            TokenFault::PinRefused { .. }
+                | TokenFault::PinReported { .. }
+                | TokenFault::PinRemembered { .. }
         );
         if let (true, Some(pin)) = (refused, pin) {
             self.refused_pin = Some((pin, fault.clone()));
@@ -189,12 +195,18 @@ impl Supervisor {
             return Down::Refused(failure.to_string());
         }
         let token = self.charge.name.to_string();
-        let fault = TokenFault::PinRefused { token, failure };
+        let fault = TokenFault::of_pin(token, failure);
         self.remember_refusal(fault, self.last_pin.clone())
     }
 
+    /// An operator has looked at the token. What no login has refused may be tried again.
+    pub(super) fn allow_reported_pin(&mut self) {
+        self.refused_pin
+            .take_if(|(_, fault)| matches!(fault, TokenFault::PinReported { .. }));
+    }
+
     /// The configured PIN, unless the token has refused exactly this one. A PIN that has logged in outlives its file.
-    fn pin(&self) -> Result<Option<Pin>, Down> {
+    pub(super) fn pin(&self) -> Result<Option<Pin>, Down> {
         let pin = match &self.charge.token.pin {
             PinSource::None => return Ok(None),
             PinSource::Value(pin) => pin.clone(),

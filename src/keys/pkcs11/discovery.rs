@@ -286,14 +286,16 @@ fn evaluate(
         report.warnings.clone_from(&proved.warnings);
         return Ok(Ok(proved.key.clone()));
     }
-    let verdict = match inspect::claims(view, object.object, kind) {
-        Ok(claims) => proof::judge(&claims, search.policy),
+    let claims = match inspect::claims(view, object.object, kind) {
+        Ok(claims) => claims,
         Err(failure) => return key_or_token(view, failure),
     };
+    let verdict = proof::judge(&claims, search.policy);
     report.warnings = verdict.warnings;
     if !verdict.refused.is_empty() {
         let reasons = verdict.refused.join("; ");
-        return Ok(Err(Refusal::Policy { reasons }));
+        let taken_by = proof::strictest(&claims);
+        return Ok(Err(Refusal::Policy { reasons, taken_by }));
     }
     let candidates = match inspect::candidates(view, object, kind)? {
         Ok(candidates) => candidates,

@@ -16,7 +16,7 @@ use cryptoki::slot::Slot;
 use cryptoki_sys::{
     CK_FUNCTION_LIST, CK_FUNCTION_LIST_PTR, CK_INFO, CK_TOKEN_INFO, CK_ULONG, CK_VERSION,
     CKF_LOGIN_REQUIRED, CKF_USER_PIN_COUNT_LOW, CKF_USER_PIN_FINAL_TRY, CKF_USER_PIN_LOCKED,
-    CKR_CRYPTOKI_NOT_INITIALIZED,
+    CKF_USER_PIN_TO_BE_CHANGED, CKR_CRYPTOKI_NOT_INITIALIZED,
 };
 
 use super::ckr::Failure;
@@ -46,6 +46,7 @@ pub struct TokenInfo {
     pub pin_count_low: bool,
     pub pin_final_try: bool,
     pub pin_locked: bool,
+    pub pin_to_be_changed: bool,
 }
 
 impl Functions {
@@ -106,6 +107,7 @@ impl Functions {
             pin_count_low: flag(CKF_USER_PIN_COUNT_LOW),
             pin_final_try: flag(CKF_USER_PIN_FINAL_TRY),
             pin_locked: flag(CKF_USER_PIN_LOCKED),
+            pin_to_be_changed: flag(CKF_USER_PIN_TO_BE_CHANGED),
         })
     }
 

@@ -16,6 +16,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::caution::Caution;
 use crate::clock::Deadline;
 use crate::keys::rules::Rules;
 
@@ -27,6 +28,8 @@ pub(super) struct FreshStarts {
     next: Deadline,
     /// By an operator, who may know of a key that is not shown yet.
     asked: bool,
+    /// Why the one that is due does not happen.
+    put_off: Option<Caution>,
     /// CKA_IDs of the private objects of the last look.
     seen: BTreeSet<Vec<u8>>,
 }
@@ -47,6 +50,7 @@ impl FreshStarts {
             every,
             next: Deadline::after(every),
             asked: false,
+            put_off: None,
             seen: BTreeSet::new(),
         }
     }
@@ -54,12 +58,18 @@ impl FreshStarts {
     /// The module has just been started.
     pub(super) fn started(&mut self) {
         self.asked = false;
+        self.put_off = None;
         self.next = Deadline::after(self.every);
     }
 
     /// Somebody asks for keys that may not be shown yet.
     pub(super) const fn ask(&mut self) {
         self.asked = true;
+    }
+
+    /// The one that is due does not happen, for this reason. Whether that is news.
+    pub(super) fn put_off(&mut self, why: Option<Caution>) -> bool {
+        std::mem::replace(&mut self.put_off, why) != why
     }
 
     /// The module is known to read its objects once.
@@ -196,6 +206,24 @@ mod tests {
         named.looked(ids(&[1, 2]));
         named.is_one_that_reads_once();
         assert_eq!(named.shows, Shows::AtOnce);
+    }
+
+    #[test]
+    fn a_start_that_is_put_off_is_news_once_for_each_reason_and_stays_due() {
+        let mut starts = running();
+        starts.ask();
+
+        for (why, news) in [
+            (Some(Caution::CountLow), true),
+            (Some(Caution::CountLow), false),
+            (Some(Caution::FinalTry), true),
+            (Some(Caution::FinalTry), false),
+        ] {
+            assert_eq!(starts.put_off(why), news, "{why:?}");
+            assert!(starts.is_due(false), "{why:?}");
+        }
+        starts.started();
+        assert!(starts.put_off(Some(Caution::CountLow)));
     }
 
     #[test]

@@ -10,11 +10,13 @@
 //! `uri`, `ckr`, `recovery`, `unmade` and `proof` decide and are pure; `module`, `token`, `session` and `ffi` call the module.
 
 mod canary;
+mod caution;
 pub mod ckr;
 mod cure;
 pub mod destroy;
 pub mod discovery;
 pub mod evidence;
+pub mod fault;
 pub mod ffi;
 mod fresh_start;
 pub mod generate;

@@ -121,7 +121,11 @@ impl Module {
             .collect())
     }
 
-    fn token_info(&self, slot: Slot) -> Result<TokenInfo, Failure> {
+    /// What the token in a slot says of itself now.
+    ///
+    /// # Errors
+    /// The module's answer.
+    pub fn token_info(&self, slot: Slot) -> Result<TokenInfo, Failure> {
         if let Some(functions) = self.functions() {
             return functions.token_info(slot);
         }
@@ -137,6 +141,7 @@ impl Module {
             pin_count_low: info.user_pin_count_low(),
             pin_final_try: info.user_pin_final_try(),
             pin_locked: info.user_pin_locked(),
+            pin_to_be_changed: info.user_pin_to_be_changed(),
         })
     }
 

@@ -104,6 +104,17 @@ impl PinGuard {
         })
     }
 
+    /// Whether this PIN would not be tried on this token.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn remembers(&self, token: &str, pin: &Pin) -> io::Result<bool> {
+        self.change(|entries| {
+            let mut spent = entries.iter().filter(|entry| entry.is_spent());
+            Ok(spent.any(|entry| entry.is(token, pin)))
+        })
+    }
+
     /// The token took the PIN, or failed in a way that says nothing of it: forgets.
     ///
     /// # Errors
@@ -233,6 +244,8 @@ mod tests {
             .unwrap()
             .unwrap_err();
         assert_eq!(blocked.reason, "CKR_PIN_INCORRECT");
+        assert!(restarted.remembers("t 1", &pin("wrong")).unwrap());
+        assert!(!restarted.remembers("t 1", &pin("right")).unwrap());
         assert!(restarted.begin("t 1", &pin("right"), NOW).unwrap().is_ok());
         assert!(restarted.begin("t 2", &pin("wrong"), NOW).unwrap().is_ok());
     }

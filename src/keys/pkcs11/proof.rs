@@ -142,6 +142,12 @@ pub fn judge(claims: &Claims, policy: KeyPolicy) -> Verdict {
     verdict
 }
 
+/// The strictest policy that takes a key with these claims.
+pub fn strictest(claims: &Claims) -> Option<KeyPolicy> {
+    let mut policies = KeyPolicy::ALL.into_iter().rev();
+    policies.find(|policy| judge(claims, *policy).refused.is_empty())
+}
+
 impl Verdict {
     fn note(&mut self, text: String, refuses: bool) {
         if refuses {
@@ -205,6 +211,8 @@ mod tests {
                     refused,
                     "{name} under {policy:?}"
                 );
+                let taken = strictest(&claims).is_some_and(|strictest| policy <= strictest);
+                assert_eq!(taken, !refused, "{name} is taken by {policy:?}");
                 let told = verdict.refused.len() + verdict.warnings.len();
                 assert_eq!(
                     told,

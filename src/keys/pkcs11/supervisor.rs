@@ -152,7 +152,7 @@ impl Supervisor {
     /// A token whose canary does not sign is not waited for.
     fn cured_if_silent(&mut self, outcome: Result<(), Down>) -> Result<(), Down> {
         match outcome {
-            Err(Down::Token(fault)) if fault.as_refused_pin().is_none() => {
+            Err(Down::Token(fault)) if fault.as_pin_fault().is_none() => {
                 tracing::warn!(token = %self.charge.name, %fault, "the canary failed; the token is being cured");
                 self.charge.shared.set_state(State::Repairing);
                 self.cure(Action::FindKeys)
@@ -191,7 +191,10 @@ impl Supervisor {
                     self.fresh_starts.ask();
                     return self.next_look();
                 }
-                Ok(Event::Look) => return self.next_try(),
+                Ok(Event::Look) => {
+                    self.allow_reported_pin();
+                    return self.next_try();
+                }
                 // A mint may have signed while this thread slept.
                 Err(RecvTimeoutError::Timeout)
                     if self
@@ -244,7 +247,7 @@ impl Supervisor {
     fn start_afresh(&mut self) -> Result<(), Down> {
         let looked = self.look();
         let looked = self.cured_if_silent(looked);
-        if looked.is_err() || !self.is_fresh_start_due() {
+        if looked.is_err() || !self.is_fresh_start_due() || self.puts_off_a_start() {
             return looked;
         }
         let before = self.fresh_starts.seen();
@@ -320,6 +323,7 @@ impl Down {
         match self {
             Self::Token(
                 TokenFault::PinRefused { .. }
+                | TokenFault::PinReported { .. }
                 | TokenFault::PinRemembered { .. }
                 | TokenFault::Memory { .. }
                 | TokenFault::PinAtRisk { .. },

@@ -6,18 +6,17 @@
 use std::io;
 use std::sync::Arc;
 
-use cryptoki::error::RvError;
 use cryptoki::session::{Session, SessionState, UserType};
 use cryptoki::slot::Slot;
 use cryptoki::types::AuthPin;
 
 use super::ckr::{Class, Failure};
+pub use super::fault::{PinRisk, TokenFault};
 use super::ffi::TokenInfo;
 use super::module::Module;
 use super::pin_guard::PinGuard;
 use crate::clock::UnixSeconds;
 use crate::config::{Pin, TokenSelector};
-use crate::jose::Algorithm;
 use crate::keys::board::TokenIdentity;
 
 /// A token that is there, with the user logged in where a PIN is configured and needed.
@@ -51,70 +50,6 @@ impl View<'_> {
     pub fn fault(&self, failure: Failure) -> TokenFault {
         self.token.fault(failure)
     }
-}
-
-/// Why a token cannot be used. Each message names the thing and the cure.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TokenFault {
-    #[error(
-        "the PKCS#11 module {module} does not start ({failure}). Check that its own configuration and its device or daemon are there (SoftHSM2: SOFTHSM2_CONF and the token directory)"
-    )]
-    Initialize { module: String, failure: Failure },
-    #[error(
-        "no token matches {wanted}; {seen}. Check MACP_AUTH_PKCS11_TOKEN_LABEL and …_TOKEN_SERIAL (or the URI), and that the HSM is connected"
-    )]
-    Absent { wanted: String, seen: String },
-    #[error(
-        "{matches} tokens match {wanted}; {seen}. Name exactly one with MACP_AUTH_PKCS11_TOKEN_SERIAL (or serial= in the URI)"
-    )]
-    Ambiguous {
-        wanted: String,
-        matches: usize,
-        seen: String,
-    },
-    #[error("the token {token} opens no session ({failure})")]
-    NoSession { token: String, failure: Failure },
-    #[error(
-        "the token {token} refused the PIN ({failure}). No further login is tried with this PIN, because wrong PINs lock tokens for good. {}", refused_pin_cure(.failure)
-    )]
-    PinRefused { token: String, failure: Failure },
-    #[error(
-        "the token {token} says that {state}; no login is tried. Have its security officer check and reset the user PIN. No restart is needed: the token is looked at every 2 s"
-    )]
-    PinAtRisk { token: String, state: &'static str },
-    #[error(
-        "the token {token} refused this PIN at {since} ({reason}), so it is not tried again: wrong PINs lock tokens for good. Put the right PIN into the PIN file; if the PIN is right after all, run `macp-auth-service doctor --clear-pin-guard`"
-    )]
-    PinRemembered {
-        token: String,
-        reason: String,
-        since: String,
-    },
-    #[error(
-        "the memory of refused PINs cannot be used ({reason}), so no login to the token {token} is tried. Check MACP_AUTH_STATE_DIR"
-    )]
-    Memory { token: String, reason: String },
-    #[error("the login to the token {token} failed ({failure})")]
-    Login { token: String, failure: Failure },
-    #[error("the token {token} does not answer as it should ({failure})")]
-    Call { token: String, failure: Failure },
-    #[error(
-        "the token {token} does not make keys for {algorithm} ({failure}). Take another algorithm with --alg, or a token that has this one"
-    )]
-    NoSuchKeys {
-        token: String,
-        algorithm: Algorithm,
-        failure: Failure,
-    },
-    #[error("the token {token} makes no key ({failure}): {why}. {cure}")]
-    Unmade {
-        token: String,
-        failure: Failure,
-        why: &'static str,
-        cure: &'static str,
-    },
-    #[error("the token {token} gave a signature that does not verify under the published key")]
-    WrongSignature { token: String },
 }
 
 impl Token {
@@ -233,6 +168,11 @@ impl Token {
         self.info.pin_final_try = false;
     }
 
+    /// How the memory of refused PINs names it.
+    pub fn guarded_as(&self) -> String {
+        format!("{} {}", self.info.serial, self.info.label)
+    }
+
     /// The label, for messages.
     pub fn label(&self) -> &str {
         &self.info.label
@@ -250,14 +190,14 @@ impl Token {
     fn log_in(&self, pin: &Pin, guard: &PinGuard) -> Result<(), TokenFault> {
         let token = self.info.label.clone();
         if self.info.pin_locked {
-            let state = "its user PIN is locked (CKF_USER_PIN_LOCKED)";
-            return Err(TokenFault::PinAtRisk { token, state });
+            let risk = PinRisk::Locked;
+            return Err(TokenFault::PinAtRisk { token, risk });
         }
         if self.info.pin_final_try {
-            let state = "one more wrong PIN locks it (CKF_USER_PIN_FINAL_TRY)";
-            return Err(TokenFault::PinAtRisk { token, state });
+            let risk = PinRisk::FinalTry;
+            return Err(TokenFault::PinAtRisk { token, risk });
         }
-        let name = format!("{} {}", self.info.serial, self.info.label);
+        let name = self.guarded_as();
         let memory = |error: io::Error| TokenFault::Memory {
             token: token.clone(),
             reason: error.to_string(),
@@ -287,46 +227,6 @@ impl Token {
             }
             Ok(()) | Err(_) => guard.cleared(&attempt).map_err(memory),
         }
-    }
-}
-
-impl TokenFault {
-    /// The same as a refused PIN, where the code is about the PIN, whichever call gave it.
-    pub fn as_refused_pin(&self) -> Option<Self> {
-        match self {
-            Self::PinRefused { token, failure }
-            | Self::NoSession { token, failure }
-            | Self::Login { token, failure }
-            | Self::Call { token, failure }
-                if failure.class() == Class::Pin =>
-            {
-                Some(Self::PinRefused {
-                    token: token.clone(),
-                    failure: failure.clone(),
-                })
-            }
-            Self::PinRefused { .. }
-            | Self::NoSession { .. }
-            | Self::Login { .. }
-            | Self::Call { .. }
-            | Self::Initialize { .. }
-            | Self::Absent { .. }
-            | Self::Ambiguous { .. }
-            | Self::PinAtRisk { .. }
-            | Self::PinRemembered { .. }
-            | Self::Memory { .. }
-            | Self::NoSuchKeys { .. }
-            | Self::Unmade { .. }
-            | Self::WrongSignature { .. } => None,
-        }
-    }
-}
-
-fn refused_pin_cure(failure: &Failure) -> &'static str {
-    if failure.is(RvError::PinLocked) {
-        "The user PIN is locked: have the token's security officer set another one, and put that into the file of MACP_AUTH_PKCS11_PIN_FILE, where a change is noticed within 5 s, or restart with it"
-    } else {
-        "Put the right PIN into the file of MACP_AUTH_PKCS11_PIN_FILE, where a change is noticed within 5 s, or restart with the right one"
     }
 }
 
@@ -379,7 +279,3 @@ fn matches(wanted: &TokenSelector, slot: Slot, info: &TokenInfo) -> bool {
         && says(&wanted.model, &info.model)
         && wanted.slot_id.is_none_or(|id| id == slot.id())
 }
-
-#[cfg(test)]
-#[path = "token_tests.rs"]
-mod tests;

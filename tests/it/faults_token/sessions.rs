@@ -100,3 +100,33 @@ fn one_session_is_enough() {
     before.assert_kept(&service, "session limit");
     eprintln!("session limit: {claims:?}");
 }
+
+#[test]
+fn a_pin_code_from_another_call_than_a_login_is_over_after_a_hangup() {
+    let scene = Scene::new();
+
+    scene.hsm.rules("C_SignInit fail CKR_PIN_EXPIRED times 1");
+    scene.refused("a PIN that is said to have expired");
+    scene.stays_refused_without_login();
+    assert_eq!(scene.logins(), 0);
+    let told = scene.service.get("/readyz").text();
+    assert!(told.contains("C_SignInit: CKR_PIN_EXPIRED"), "{told}");
+    assert!(told.contains("SIGHUP"), "{told}");
+    assert!(!told.contains("the right PIN"), "{told}");
+
+    scene.service.signal("HUP");
+    scene.resumes("an operator has looked at the token");
+    assert_eq!(scene.logins(), 1);
+
+    // The second login is refused: an attempt was spent, so that no hangup allows another.
+    scene
+        .hsm
+        .rules("C_SignInit fail CKR_PIN_EXPIRED times 1\nC_Login fail CKR_PIN_INCORRECT");
+    scene.refused("a PIN that is said to have expired once more");
+    scene.service.signal("HUP");
+    scene.logins_reach(2);
+    scene.service.signal("HUP");
+    scene.stays_refused_without_login();
+    assert_eq!(scene.logins(), 2);
+    scene.end("a PIN that was reported");
+}

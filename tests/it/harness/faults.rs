@@ -8,7 +8,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -107,6 +107,18 @@ impl FaultyHsm {
         *pin = new;
     }
 
+    /// Another program gives a wrong PIN.
+    pub fn give_a_wrong_pin(&self) {
+        let output = self.run_tool(&["--login", "--pin", "wrong-9876", "--list-objects"]);
+        assert!(!output.status.success());
+    }
+
+    /// Another program logs in.
+    pub fn give_the_right_pin(&self) {
+        let pin = self.pin.lock().unwrap();
+        self.tool(&["--login", "--pin", &pin, "--list-objects"]);
+    }
+
     /// The PIN that the token accepts, into the PIN file.
     pub fn write_the_right_pin(&self) {
         self.write_pin(&self.pin.lock().unwrap());
@@ -138,7 +150,16 @@ impl FaultyHsm {
     }
 
     fn tool(&self, arguments: &[&str]) {
-        let output = Command::new("pkcs11-tool")
+        let output = self.run_tool(arguments);
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+
+    fn run_tool(&self, arguments: &[&str]) -> Output {
+        Command::new("pkcs11-tool")
             .arg("--module")
             .arg(self.hsm.module())
             .args(["--token-label", TOKEN])
@@ -146,12 +167,7 @@ impl FaultyHsm {
             .env("SOFTHSM2_CONF", self.hsm.path("softhsm2.conf"))
             .stdin(Stdio::null())
             .output()
-            .unwrap();
-        assert!(
-            output.status.success(),
-            "{arguments:?}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+            .unwrap()
     }
 }
 

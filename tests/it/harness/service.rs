@@ -22,6 +22,7 @@ pub struct Launch {
     arguments: Vec<String>,
     variables: Vec<(String, OsString)>,
     secrets: Vec<String>,
+    soft_open_files: Option<u32>,
 }
 
 /// A service that listens.
@@ -174,8 +175,21 @@ impl Launch {
         refusal.stderr
     }
 
+    /// The soft limit of open files that the service is started with.
+    pub const fn with_soft_open_files(mut self, limit: u32) -> Self {
+        self.soft_open_files = Some(limit);
+        self
+    }
+
     fn command(&self) -> Command {
-        let mut command = Command::new(SERVICE);
+        let mut command = match self.soft_open_files {
+            None => Command::new(SERVICE),
+            Some(limit) => {
+                let mut limited = Command::new("prlimit");
+                limited.args([&format!("--nofile={limit}:"), SERVICE]);
+                limited
+            }
+        };
         command
             .args(&self.arguments)
             .env_clear()
