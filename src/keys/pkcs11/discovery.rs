@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
+use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 
 use super::ckr::{Class, Failure};
 use super::proof;
@@ -73,20 +73,20 @@ pub struct KeyReport {
 }
 
 /// A private object that the selector names.
-pub(super) struct PrivateObject {
+pub(super) struct PrivateObject<'s> {
     pub(super) object: ObjectHandle,
     pub(super) label: String,
     pub(super) id: Vec<u8>,
-    timing: Timing,
+    timing: Timing<'s>,
 }
 
 /// When a key signs, as far as label, id and schedule say.
 #[derive(Debug, Clone, Copy)]
-enum Timing {
+enum Timing<'s> {
     From(UnixSeconds),
     BadInstant,
-    /// The schedule may name its kid.
-    ByKid,
+    /// This schedule may name its kid.
+    ByKid(&'s KeySchedule),
 }
 
 /// Finds and proves all keys that the selector, or the schedule, names.
@@ -106,6 +106,18 @@ pub fn find_keys(token: &Token, search: &Search<'_>) -> Result<Vec<KeyReport>, T
 }
 
 impl KeyReport {
+    /// Before it is judged.
+    fn of(object: &PrivateObject<'_>, active_from: Option<UnixSeconds>) -> Self {
+        Self {
+            label: object.label.clone(),
+            id: object.id.clone(),
+            active_from,
+            outcome: Err(Refusal::BadInstant),
+            warnings: Vec::new(),
+            findings: Vec::new(),
+        }
+    }
+
     /// The key, if it is this one and can be used.
     pub fn key(&self, kid: &Kid) -> Option<&FoundKey> {
         let key = self.outcome.as_ref().ok();
@@ -152,11 +164,11 @@ fn search_class(view: &View<'_>, class: ObjectClass) -> Result<Vec<ObjectHandle>
 }
 
 /// The objects that may be ours, and into `by_id` how many private objects of any label carry each CKA_ID.
-fn private_objects(
+fn private_objects<'s>(
     view: &View<'_>,
-    search: &Search<'_>,
+    search: &Search<'s>,
     by_id: &mut BTreeMap<Vec<u8>, usize>,
-) -> Result<Vec<PrivateObject>, TokenFault> {
+) -> Result<Vec<PrivateObject<'s>>, TokenFault> {
     let mut ours = Vec::new();
     for object in search_class(view, ObjectClass::PRIVATE_KEY)? {
         let named = [AttributeType::Label, AttributeType::Id];
@@ -185,14 +197,14 @@ fn private_objects(
     Ok(ours)
 }
 
-fn scheduled(schedule: &KeySchedule, id: &[u8]) -> Option<Timing> {
+fn scheduled<'s>(schedule: &'s KeySchedule, id: &[u8]) -> Option<Timing<'s>> {
     match schedule.by_id(id) {
         Some(at) => Some(Timing::From(at)),
-        None => schedule.names_kids().then_some(Timing::ByKid),
+        None => schedule.names_kids().then_some(Timing::ByKid(schedule)),
     }
 }
 
-fn chosen(selector: &KeySelector, label: &str, id: &[u8]) -> Option<Timing> {
+fn chosen(selector: &KeySelector, label: &str, id: &[u8]) -> Option<Timing<'static>> {
     match selector {
         KeySelector::Prefix(prefix) => match prefix.read(label) {
             LabelMatch::NotOurs => None,
@@ -212,73 +224,99 @@ fn chosen(selector: &KeySelector, label: &str, id: &[u8]) -> Option<Timing> {
 fn report(
     view: &View<'_>,
     search: &Search<'_>,
-    object: PrivateObject,
+    object: PrivateObject<'_>,
     sharing: usize,
 ) -> Result<Option<KeyReport>, TokenFault> {
     let active_from = match object.timing {
         Timing::From(at) => Some(at),
         Timing::BadInstant => None,
-        Timing::ByKid => match named_by_kid(view, search, &object)? {
-            Some(at) => Some(at),
-            None => return Ok(None),
-        },
+        Timing::ByKid(schedule) => {
+            return report_by_kid(view, search, schedule, &object, sharing);
+        }
     };
-    let mut report = KeyReport {
-        active_from,
-        outcome: Err(Refusal::BadInstant),
-        warnings: Vec::new(),
-        findings: Vec::new(),
-        label: object.label.clone(),
-        id: object.id.clone(),
-    };
+    let mut report = KeyReport::of(&object, active_from);
     if active_from.is_some() {
-        report.outcome = if sharing > 1 && !object.id.is_empty() {
-            Err(Refusal::Ambiguous { count: sharing })
-        } else {
-            evaluate(view, search, &object, &mut report)?
-        };
+        report.outcome = evaluate(view, search, &object, sharing, &mut report)?;
     }
     Ok(Some(report))
 }
 
-/// When the key signs whose kid the schedule names: told by what may be its public half, proved later.
-fn named_by_kid(
+/// The kid that was proved decides alone: anybody may write public objects, without a PIN. They only tell which of the keys
+/// that nobody has proved yet are worth a signature.
+fn report_by_kid(
     view: &View<'_>,
     search: &Search<'_>,
-    object: &PrivateObject,
-) -> Result<Option<UnixSeconds>, TokenFault> {
-    let (Some(schedule), Ok(kind)) = (search.schedule, inspect::key_type(view, object.object))
-    else {
-        return Ok(None);
+    schedule: &KeySchedule,
+    object: &PrivateObject<'_>,
+    sharing: usize,
+) -> Result<Option<KeyReport>, TokenFault> {
+    let may_be_named = match proved(search, object) {
+        Some(proved) => schedule.by_kid(proved.key.published.kid()).is_some(),
+        None => a_candidate_is_named(view, schedule, object)?,
     };
-    let candidates = inspect::candidates(view, object, kind)?.unwrap_or_default();
-    let mut instants = candidates
-        .iter()
-        .filter_map(|key| schedule.by_kid(&Kid::thumbprint(key)));
-    Ok(instants.next())
+    if !may_be_named {
+        return Ok(None);
+    }
+    let mut report = KeyReport::of(object, None);
+    report.outcome = evaluate(view, search, object, sharing, &mut report)?;
+    if let Ok(key) = &report.outcome {
+        report.active_from = schedule.by_kid(key.published.kid());
+        if report.active_from.is_none() {
+            return Ok(None);
+        }
+    }
+    Ok(Some(report))
 }
 
-/// The outer error is the token's, the inner one the key's.
+fn a_candidate_is_named(
+    view: &View<'_>,
+    schedule: &KeySchedule,
+    object: &PrivateObject<'_>,
+) -> Result<bool, TokenFault> {
+    let Ok(kind) = inspect::key_type(view, object.object) else {
+        return Ok(false);
+    };
+    let candidates = inspect::candidates(view, object, kind)?.unwrap_or_default();
+    let mut kids = candidates.iter().map(Kid::thumbprint);
+    Ok(kids.any(|kid| schedule.by_kid(&kid).is_some()))
+}
+
+fn proved<'a>(search: &Search<'a>, object: &PrivateObject) -> Option<&'a Proved> {
+    let mut proved = search.proved.iter();
+    proved.find(|proved| proved.key.handle.object == object.object && proved.id == object.id)
+}
+
+/// The outer error is the token's, the inner one the key's. `sharing`: how many private objects carry its CKA_ID.
 fn evaluate(
     view: &View<'_>,
     search: &Search<'_>,
-    object: &PrivateObject,
+    object: &PrivateObject<'_>,
+    sharing: usize,
     report: &mut KeyReport,
 ) -> Result<Result<FoundKey, Refusal>, TokenFault> {
+    if sharing > 1 && !object.id.is_empty() {
+        return Ok(Err(Refusal::Ambiguous { count: sharing }));
+    }
     let kind = match inspect::key_type(view, object.object) {
         Ok(kind) => kind,
         Err(failure) => return key_or_token(view, failure),
     };
-    let proved = search
-        .proved
-        .iter()
-        .find(|proved| proved.key.handle.object == object.object && proved.id == object.id);
-    if let Some(proved) = proved {
+    if let Some(proved) = proved(search, object) {
         let around = inspect::candidates(view, object, kind)?;
         report.findings = findings(&proved.key.published, around.as_deref());
         report.warnings.clone_from(&proved.warnings);
         return Ok(Ok(proved.key.clone()));
     }
+    prove_anew(view, search, object, kind, report)
+}
+
+fn prove_anew(
+    view: &View<'_>,
+    search: &Search<'_>,
+    object: &PrivateObject<'_>,
+    kind: KeyType,
+    report: &mut KeyReport,
+) -> Result<Result<FoundKey, Refusal>, TokenFault> {
     let verdict = match inspect::claims(view, object.object, kind) {
         Ok(claims) => proof::judge(&claims, search.policy),
         Err(failure) => return key_or_token(view, failure),

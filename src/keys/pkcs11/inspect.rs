@@ -71,7 +71,7 @@ fn private_value_readable(view: &View<'_>, object: ObjectHandle, kind: KeyType) 
 /// object tells of itself.
 pub(super) fn candidates(
     view: &View<'_>,
-    private: &PrivateObject,
+    private: &PrivateObject<'_>,
     kind: KeyType,
 ) -> Result<Result<Vec<PublicKey>, Refusal>, TokenFault> {
     let mut found: Vec<PublicKey> = Vec::new();
@@ -103,7 +103,7 @@ pub(super) fn candidates(
 
 fn public_objects(
     view: &View<'_>,
-    private: &PrivateObject,
+    private: &PrivateObject<'_>,
 ) -> Result<Vec<ObjectHandle>, TokenFault> {
     let paired = if private.id.is_empty() {
         Attribute::Label(private.label.clone().into_bytes())

@@ -16,7 +16,7 @@ use crate::jose::{PublicKey, Signature, Verifier};
 pub(super) fn prove(
     view: &View<'_>,
     search: &Search<'_>,
-    private: &PrivateObject,
+    private: &PrivateObject<'_>,
     candidates: &[PublicKey],
 ) -> Result<Result<(KeyHandle, PublicKey), Refusal>, TokenFault> {
     let Some(algorithm) = candidates.first().map(PublicKey::algorithm) else {
