@@ -10,11 +10,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
+use cryptoki::object::{KeyType, ObjectClass};
 
-use super::ckr::{Class, Failure};
+use super::ckr::Failure;
+use super::objects::{self, PrivateObject, Timing};
 use super::proof;
-use super::public::Attributes;
 pub use super::refusal::Refusal;
 use super::session::KeyHandle;
 use super::token::{Token, TokenFault, View};
@@ -23,7 +23,6 @@ use crate::clock::UnixSeconds;
 use crate::config::{KeyPolicy, KeySelector, Pin};
 use crate::jose::{Algorithm, Jwk, Kid, PublicKey};
 use crate::keys::PublishedKey;
-use crate::keys::label::LabelMatch;
 use crate::keys::lists::KeySchedule;
 use crate::keys::memory::Found;
 use crate::keys::schedule::Created;
@@ -72,23 +71,6 @@ pub struct KeyReport {
     pub findings: Vec<String>,
 }
 
-/// A private object that the selector names.
-pub(super) struct PrivateObject<'s> {
-    pub(super) object: ObjectHandle,
-    pub(super) label: String,
-    pub(super) id: Vec<u8>,
-    timing: Timing<'s>,
-}
-
-/// When a key signs, as far as label, id and schedule say.
-#[derive(Debug, Clone, Copy)]
-enum Timing<'s> {
-    From(UnixSeconds),
-    BadInstant,
-    /// This schedule may name its kid.
-    ByKid(&'s KeySchedule),
-}
-
 /// Finds and proves all keys that the selector, or the schedule, names.
 ///
 /// # Errors
@@ -96,9 +78,8 @@ enum Timing<'s> {
 pub fn find_keys(token: &Token, search: &Search<'_>) -> Result<Vec<KeyReport>, TokenFault> {
     let view = token.view()?;
     let mut by_id: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
-    let objects = private_objects(&view, search, &mut by_id)?;
     let mut reports = Vec::new();
-    for object in objects {
+    for object in objects::may_be_ours(&view, search, &mut by_id)? {
         let sharing = by_id.get(&object.id).copied().unwrap_or(1);
         reports.extend(report(&view, search, object, sharing)?);
     }
@@ -154,70 +135,7 @@ impl KeyReport {
 /// # Errors
 /// The token's.
 pub fn visible_private_objects(token: &Token) -> Result<usize, TokenFault> {
-    Ok(search_class(&token.view()?, ObjectClass::PRIVATE_KEY)?.len())
-}
-
-fn search_class(view: &View<'_>, class: ObjectClass) -> Result<Vec<ObjectHandle>, TokenFault> {
-    view.session()
-        .find_objects(&[Attribute::Class(class)])
-        .map_err(|error| view.fault(error.into()))
-}
-
-/// The objects that may be ours, and into `by_id` how many private objects of any label carry each CKA_ID.
-fn private_objects<'s>(
-    view: &View<'_>,
-    search: &Search<'s>,
-    by_id: &mut BTreeMap<Vec<u8>, usize>,
-) -> Result<Vec<PrivateObject<'s>>, TokenFault> {
-    let mut ours = Vec::new();
-    for object in search_class(view, ObjectClass::PRIVATE_KEY)? {
-        let named = [AttributeType::Label, AttributeType::Id];
-        let attributes = match Attributes::read(view.session(), object, &named) {
-            Ok(attributes) => attributes,
-            // Destroyed between search and read.
-            Err(failure) if failure.class() == Class::Key => continue,
-            Err(failure) => return Err(view.fault(failure)),
-        };
-        let label = attributes.label().unwrap_or_default();
-        let id = attributes.id().unwrap_or_default();
-        *by_id.entry(id.clone()).or_default() += 1;
-        let timing = match search.schedule {
-            Some(schedule) => scheduled(schedule, &id),
-            None => chosen(search.keys, &label, &id),
-        };
-        if let Some(timing) = timing {
-            ours.push(PrivateObject {
-                object,
-                label,
-                id,
-                timing,
-            });
-        }
-    }
-    Ok(ours)
-}
-
-fn scheduled<'s>(schedule: &'s KeySchedule, id: &[u8]) -> Option<Timing<'s>> {
-    match schedule.by_id(id) {
-        Some(at) => Some(Timing::From(at)),
-        None => schedule.names_kids().then_some(Timing::ByKid(schedule)),
-    }
-}
-
-fn chosen(selector: &KeySelector, label: &str, id: &[u8]) -> Option<Timing<'static>> {
-    match selector {
-        KeySelector::Prefix(prefix) => match prefix.read(label) {
-            LabelMatch::NotOurs => None,
-            LabelMatch::ActiveFrom(at) => Some(Timing::From(at)),
-            LabelMatch::BadInstant => Some(Timing::BadInstant),
-        },
-        KeySelector::Fixed {
-            label: wanted_label,
-            id: wanted_id,
-        } => (wanted_label.as_deref().is_none_or(|wanted| wanted == label)
-            && wanted_id.as_deref().is_none_or(|wanted| wanted == id))
-        .then_some(Timing::From(UnixSeconds::EVER)),
-    }
+    Ok(objects::of_class(&token.view()?, ObjectClass::PRIVATE_KEY)?.len())
 }
 
 /// None: an object that only the schedule could name, and does not.
@@ -273,8 +191,10 @@ fn a_candidate_is_named(
     schedule: &KeySchedule,
     object: &PrivateObject<'_>,
 ) -> Result<bool, TokenFault> {
-    let Ok(kind) = inspect::key_type(view, object.object) else {
-        return Ok(false);
+    let kind = match inspect::key_type(view, object.object) {
+        Ok(kind) => kind,
+        // Nothing names what is gone.
+        Err(failure) => return unread(view, object, failure).map(|_: Result<(), _>| false),
     };
     let candidates = inspect::candidates(view, object, kind)?.unwrap_or_default();
     let mut kids = candidates.iter().map(Kid::thumbprint);
@@ -299,7 +219,7 @@ fn evaluate(
     }
     let kind = match inspect::key_type(view, object.object) {
         Ok(kind) => kind,
-        Err(failure) => return key_or_token(view, failure),
+        Err(failure) => return unread(view, object, failure),
     };
     if let Some(proved) = proved(search, object) {
         let around = inspect::candidates(view, object, kind)?;
@@ -317,12 +237,17 @@ fn prove_anew(
     kind: KeyType,
     report: &mut KeyReport,
 ) -> Result<Result<FoundKey, Refusal>, TokenFault> {
-    let verdict = match inspect::claims(view, object.object, kind) {
-        Ok(claims) => proof::judge(&claims, search.policy),
-        Err(failure) => return key_or_token(view, failure),
+    let (claims, missed) = match inspect::claims(view, object.object, kind) {
+        Ok(read) => read,
+        Err(failure) => return unread(view, object, failure),
     };
+    let verdict = proof::judge(&claims, search.policy);
     report.warnings = verdict.warnings;
     if !verdict.refused.is_empty() {
+        // Not for what the token did not get to say.
+        if let Some(failure) = missed {
+            return unread(view, object, failure);
+        }
         let reasons = verdict.refused.join("; ");
         return Ok(Err(Refusal::Policy { reasons }));
     }
@@ -366,20 +291,10 @@ fn findings(key: &PublishedKey, around: Result<&[PublicKey], &Refusal>) -> Vec<S
     gone.into_iter().chain(foreign).collect()
 }
 
-/// A failure that speaks of the key or its attributes is the key's; everything else is the token's.
-pub(super) fn key_or_token<T>(
+fn unread<T>(
     view: &View<'_>,
+    private: &PrivateObject<'_>,
     failure: Failure,
 ) -> Result<Result<T, Refusal>, TokenFault> {
-    match failure.class() {
-        Class::Key | Class::Mechanism | Class::Attribute | Class::AlreadyDone => {
-            Ok(Err(Refusal::Unreadable(failure)))
-        }
-        Class::Session
-        | Class::SessionLimit
-        | Class::Login
-        | Class::Token
-        | Class::Pin
-        | Class::Permanent => Err(view.fault(failure)),
-    }
+    objects::key_or_token(view, ObjectClass::PRIVATE_KEY, private.object, failure)
 }

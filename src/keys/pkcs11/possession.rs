@@ -5,8 +5,9 @@ use aws_lc_rs::rand;
 use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
 
 use super::ckr::{Class, Failure};
-use super::discovery::{PrivateObject, Refusal, Search};
+use super::discovery::{Refusal, Search};
 use super::mechanism::SigningMechanism;
+use super::objects::PrivateObject;
 use super::public::Attributes;
 use super::session::{self, KeyHandle};
 use super::token::{Token, TokenFault, View};
