@@ -43,3 +43,24 @@ fn attributes_that_are_not_read_for_a_moment_take_no_key_away() {
         assert_eq!(service.jwks().text, jwks, "{rule}");
     }
 }
+
+#[test]
+fn a_policy_refuses_no_key_for_what_the_token_did_not_get_to_say() {
+    let hsm = FaultyHsm::new();
+    let list = || hsm.launch().arguments(&["keys", "list"]).run();
+    hsm.no_rules();
+    assert_eq!(list().code, Some(0));
+    let reads = hsm.calls("C_GetAttributeValue");
+
+    // Each read of the key fails in company and alone, one after the other.
+    let mut failed = 0;
+    for before in 0..reads {
+        let rule = format!("C_GetAttributeValue fail CKR_GENERAL_ERROR after {before} times 2");
+        hsm.rules(&rule);
+        let listed = list();
+        let said = format!("{listed:?}");
+        assert!(!said.contains("is not reported"), "{rule}: {said}");
+        failed += usize::from(said.contains("does not answer as it should"));
+    }
+    assert!(failed > 5, "{failed} of {reads}");
+}
