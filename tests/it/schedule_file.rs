@@ -5,11 +5,14 @@ use std::fmt::Write as _;
 use std::fs;
 use std::time::Duration;
 
+use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
+
 use crate::harness::hurry::{
     TOKEN_LIFE, VERIFIER_TTL, hurried, next_switch, now, remembering, wait_until, written,
 };
 use crate::harness::service::PATIENCE;
-use crate::harness::{Fleet, KeyPair, Pace, SoftHsm, Traffic, ec_pkcs8, until};
+use crate::harness::{Fleet, KeyPair, Pace, Service, SoftHsm, Traffic, ec_pkcs8, until};
 
 const PACE: Pace = Pace {
     verifiers: 8,
@@ -21,11 +24,15 @@ const PACE: Pace = Pace {
 /// A token is looked at every 30 s, less 10 %.
 const BEFORE_THE_NEXT_LOOK: Duration = Duration::from_secs(15);
 
-/// Replaced whole.
 fn say(hsm: &SoftHsm, keys: &[(&str, &str)]) {
+    say_by(hsm, "id", keys);
+}
+
+/// Replaced whole. `name`: `id` or `kid`.
+fn say_by(hsm: &SoftHsm, name: &str, keys: &[(&str, &str)]) {
     let mut text = String::new();
-    for (id, from) in keys {
-        writeln!(text, "[[key]]\nid = {id:?}\nactive_from = {from:?}").unwrap();
+    for (key, from) in keys {
+        writeln!(text, "[[key]]\n{name} = {key:?}\nactive_from = {from:?}").unwrap();
     }
     let new = hsm.path("schedule.new");
     fs::write(&new, text).unwrap();
@@ -165,4 +172,81 @@ fn a_name_that_no_token_shows_is_told() {
             "{name}: {text}"
         );
     }
+}
+
+const MINT: &str = r#"{"sender":"agent://schedule"}"#;
+const FAR: &str = "2099-01-01T00:00:00Z";
+
+/// Two keys that a file names by kid: 01 signs since ever, 02 not in this life. In the order of their ids.
+fn two_named_by_kid(hsm: &SoftHsm, pairs: [&[u8]; 2]) -> [String; 2] {
+    for (pkcs8, id) in pairs.into_iter().zip(["01", "02"]) {
+        hsm.import(pkcs8, "not ours by its label", id);
+    }
+    say(hsm, &[("01", "ever"), ("02", FAR)]);
+    let service = looking(hsm);
+    let signing = service.mint(MINT).kid();
+    let kids = service.jwks().kids();
+    let waiting = kids.into_iter().find(|kid| *kid != signing).unwrap();
+    say_by(hsm, "kid", &[(&signing, "ever"), (&waiting, FAR)]);
+    [signing, waiting]
+}
+
+/// A service that looks each second and remembers nothing.
+fn looking(hsm: &SoftHsm) -> Service {
+    let service = hsm
+        .launch()
+        .set("MACP_AUTH_KEY_POLICY", "warn")
+        .set("MACP_AUTH_KEY_POLL_SECONDS", "1")
+        .set("MACP_AUTH_KEY_SCHEDULE_FILE", hsm.path("schedule.toml"))
+        .start();
+    service.wait_ready();
+    service
+}
+
+/// Waits until a look has found that; each token meanwhile is of this key.
+fn told_while_signing(service: &Service, kid: &str, text: &str) {
+    until(text, PATIENCE, || {
+        assert_eq!(service.mint(MINT).kid(), kid, "{text}");
+        let ready = service.get("/readyz").text();
+        ready.contains(text).then_some(())
+    });
+}
+
+fn public_half(pkcs8: &[u8]) -> Vec<u8> {
+    let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).unwrap();
+    let spki: PublicKeyX509Der<'_> = pair.public_key().as_der().unwrap();
+    spki.as_ref().to_vec()
+}
+
+#[test]
+fn public_objects_do_not_move_the_instant_of_a_key_that_a_file_names_by_kid() {
+    let hsm = SoftHsm::new();
+    let pairs = [ec_pkcs8(), ec_pkcs8()];
+    let [signing, waiting] = two_named_by_kid(&hsm, [&pairs[0], &pairs[1]]);
+    let service = looking(&hsm);
+    let both = service.jwks().kids();
+    assert_eq!(both.len(), 2, "{signing} and {waiting}: {both:?}");
+
+    hsm.delete("pubkey", "01");
+    told_while_signing(&service, &signing, "public key object is gone");
+    hsm.write_public(&public_half(&pairs[1]), "planted", "01");
+    told_while_signing(&service, &signing, "other public key object");
+    assert_eq!(service.jwks().kids(), both);
+}
+
+#[test]
+fn a_start_takes_the_instant_of_the_kid_that_is_proved_and_no_other() {
+    let hsm = SoftHsm::new();
+    let pairs = [ec_pkcs8(), ec_pkcs8()];
+    let [signing, _] = two_named_by_kid(&hsm, [&pairs[0], &pairs[1]]);
+    // More of them than of the right one: the token lists objects in any order.
+    for _ in 0..5 {
+        hsm.write_public(&public_half(&pairs[1]), "planted", "01");
+    }
+    hsm.import(&ec_pkcs8(), "somebody else's", "03");
+    hsm.write_public(&public_half(&pairs[0]), "planted", "03");
+
+    let service = looking(&hsm);
+    assert_eq!(service.mint(MINT).kid(), signing);
+    assert_eq!(service.jwks().kids().len(), 2, "03 is not ours");
 }

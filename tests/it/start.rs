@@ -169,7 +169,6 @@ fn serve_is_the_default_command() {
 const JWKS: &str = "/.well-known/jwks.json";
 
 #[test]
-
 fn a_first_key_whose_instant_has_not_come_does_not_sign_and_that_is_said() {
     let hsm = SoftHsm::new();
     let made = hsm.generate(&["--alg", "ES256", "--activate-in", "1d"]);

@@ -10,11 +10,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
+use cryptoki::object::{KeyType, ObjectClass};
 
-use super::ckr::{Class, Failure};
+use super::ckr::Failure;
+use super::objects::{self, PrivateObject, Timing};
 use super::proof;
-use super::public::Attributes;
 pub use super::refusal::Refusal;
 use super::session::KeyHandle;
 use super::token::{Token, TokenFault, View};
@@ -23,7 +23,6 @@ use crate::clock::UnixSeconds;
 use crate::config::{KeyPolicy, KeySelector, Pin};
 use crate::jose::{Algorithm, Jwk, Kid, PublicKey};
 use crate::keys::PublishedKey;
-use crate::keys::label::LabelMatch;
 use crate::keys::lists::{KeyName, KeySchedule};
 use crate::keys::memory::Found;
 use crate::keys::schedule::Created;
@@ -72,23 +71,6 @@ pub struct KeyReport {
     pub findings: Vec<String>,
 }
 
-/// A private object that the selector names.
-pub(super) struct PrivateObject {
-    pub(super) object: ObjectHandle,
-    pub(super) label: String,
-    pub(super) id: Vec<u8>,
-    timing: Timing,
-}
-
-/// When a key signs, as far as label, id and schedule say.
-#[derive(Debug, Clone, Copy)]
-enum Timing {
-    From(UnixSeconds),
-    BadInstant,
-    /// The schedule may name its kid.
-    ByKid,
-}
-
 /// Finds and proves all keys that the selector, or the schedule, names.
 ///
 /// # Errors
@@ -96,9 +78,8 @@ enum Timing {
 pub fn find_keys(token: &Token, search: &Search<'_>) -> Result<Vec<KeyReport>, TokenFault> {
     let view = token.view()?;
     let mut by_id: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
-    let objects = private_objects(&view, search, &mut by_id)?;
     let mut reports = Vec::new();
-    for object in objects {
+    for object in objects::may_be_ours(&view, search, &mut by_id)? {
         let sharing = by_id.get(&object.id).copied().unwrap_or(1);
         reports.extend(report(&view, search, object, sharing)?);
     }
@@ -106,6 +87,18 @@ pub fn find_keys(token: &Token, search: &Search<'_>) -> Result<Vec<KeyReport>, T
 }
 
 impl KeyReport {
+    /// Before it is judged.
+    fn of(object: &PrivateObject<'_>, active_from: Option<UnixSeconds>) -> Self {
+        Self {
+            label: object.label.clone(),
+            id: object.id.clone(),
+            active_from,
+            outcome: Err(Refusal::BadInstant),
+            warnings: Vec::new(),
+            findings: Vec::new(),
+        }
+    }
+
     /// The key, if it is this one and can be used.
     pub fn key(&self, kid: &Kid) -> Option<&FoundKey> {
         let key = self.outcome.as_ref().ok();
@@ -149,150 +142,119 @@ impl KeyReport {
 /// # Errors
 /// The token's.
 pub fn visible_private_objects(token: &Token) -> Result<usize, TokenFault> {
-    Ok(search_class(&token.view()?, ObjectClass::PRIVATE_KEY)?.len())
-}
-
-fn search_class(view: &View<'_>, class: ObjectClass) -> Result<Vec<ObjectHandle>, TokenFault> {
-    view.session()
-        .find_objects(&[Attribute::Class(class)])
-        .map_err(|error| view.fault(error.into()))
-}
-
-/// The objects that may be ours, and into `by_id` how many private objects of any label carry each CKA_ID.
-fn private_objects(
-    view: &View<'_>,
-    search: &Search<'_>,
-    by_id: &mut BTreeMap<Vec<u8>, usize>,
-) -> Result<Vec<PrivateObject>, TokenFault> {
-    let mut ours = Vec::new();
-    for object in search_class(view, ObjectClass::PRIVATE_KEY)? {
-        let named = [AttributeType::Label, AttributeType::Id];
-        let attributes = match Attributes::read(view.session(), object, &named) {
-            Ok(attributes) => attributes,
-            // Destroyed between search and read.
-            Err(failure) if failure.class() == Class::Key => continue,
-            Err(failure) => return Err(view.fault(failure)),
-        };
-        let label = attributes.label().unwrap_or_default();
-        let id = attributes.id().unwrap_or_default();
-        *by_id.entry(id.clone()).or_default() += 1;
-        let timing = match search.schedule {
-            Some(schedule) => scheduled(schedule, &id),
-            None => chosen(search.keys, &label, &id),
-        };
-        if let Some(timing) = timing {
-            ours.push(PrivateObject {
-                object,
-                label,
-                id,
-                timing,
-            });
-        }
-    }
-    Ok(ours)
-}
-
-fn scheduled(schedule: &KeySchedule, id: &[u8]) -> Option<Timing> {
-    match schedule.by_id(id) {
-        Some(at) => Some(Timing::From(at)),
-        None => schedule.names_kids().then_some(Timing::ByKid),
-    }
-}
-
-fn chosen(selector: &KeySelector, label: &str, id: &[u8]) -> Option<Timing> {
-    match selector {
-        KeySelector::Prefix(prefix) => match prefix.read(label) {
-            LabelMatch::NotOurs => None,
-            LabelMatch::ActiveFrom(at) => Some(Timing::From(at)),
-            LabelMatch::BadInstant => Some(Timing::BadInstant),
-        },
-        KeySelector::Fixed {
-            label: wanted_label,
-            id: wanted_id,
-        } => (wanted_label.as_deref().is_none_or(|wanted| wanted == label)
-            && wanted_id.as_deref().is_none_or(|wanted| wanted == id))
-        .then_some(Timing::From(UnixSeconds::EVER)),
-    }
+    Ok(objects::of_class(&token.view()?, ObjectClass::PRIVATE_KEY)?.len())
 }
 
 /// None: an object that only the schedule could name, and does not.
 fn report(
     view: &View<'_>,
     search: &Search<'_>,
-    object: PrivateObject,
+    object: PrivateObject<'_>,
     sharing: usize,
 ) -> Result<Option<KeyReport>, TokenFault> {
     let active_from = match object.timing {
         Timing::From(at) => Some(at),
         Timing::BadInstant => None,
-        Timing::ByKid => match named_by_kid(view, search, &object)? {
-            Some(at) => Some(at),
-            None => return Ok(None),
-        },
+        Timing::ByKid(schedule) => {
+            return report_by_kid(view, search, schedule, &object, sharing);
+        }
     };
-    let mut report = KeyReport {
-        active_from,
-        outcome: Err(Refusal::BadInstant),
-        warnings: Vec::new(),
-        findings: Vec::new(),
-        label: object.label.clone(),
-        id: object.id.clone(),
-    };
+    let mut report = KeyReport::of(&object, active_from);
     if active_from.is_some() {
-        report.outcome = if sharing > 1 && !object.id.is_empty() {
-            Err(Refusal::Ambiguous { count: sharing })
-        } else {
-            evaluate(view, search, &object, &mut report)?
-        };
+        report.outcome = evaluate(view, search, &object, sharing, &mut report)?;
     }
     Ok(Some(report))
 }
 
-/// When the key signs whose kid the schedule names: told by what may be its public half, proved later.
-fn named_by_kid(
+/// The kid that was proved decides alone: anybody may write public objects, without a PIN. They only tell which of the keys
+/// that nobody has proved yet are worth a signature.
+fn report_by_kid(
     view: &View<'_>,
     search: &Search<'_>,
-    object: &PrivateObject,
-) -> Result<Option<UnixSeconds>, TokenFault> {
-    let (Some(schedule), Ok(kind)) = (search.schedule, inspect::key_type(view, object.object))
-    else {
-        return Ok(None);
+    schedule: &KeySchedule,
+    object: &PrivateObject<'_>,
+    sharing: usize,
+) -> Result<Option<KeyReport>, TokenFault> {
+    let may_be_named = match proved(search, object) {
+        Some(proved) => schedule.by_kid(proved.key.published.kid()).is_some(),
+        None => a_candidate_is_named(view, schedule, object)?,
     };
-    let candidates = inspect::candidates(view, object, kind)?.unwrap_or_default();
-    let mut instants = candidates
-        .iter()
-        .filter_map(|key| schedule.by_kid(&Kid::thumbprint(key)));
-    Ok(instants.next())
+    if !may_be_named {
+        return Ok(None);
+    }
+    let mut report = KeyReport::of(object, None);
+    report.outcome = evaluate(view, search, object, sharing, &mut report)?;
+    if let Ok(key) = &report.outcome {
+        report.active_from = schedule.by_kid(key.published.kid());
+        if report.active_from.is_none() {
+            return Ok(None);
+        }
+    }
+    Ok(Some(report))
 }
 
-/// The outer error is the token's, the inner one the key's.
+fn a_candidate_is_named(
+    view: &View<'_>,
+    schedule: &KeySchedule,
+    object: &PrivateObject<'_>,
+) -> Result<bool, TokenFault> {
+    let kind = match inspect::key_type(view, object.object) {
+        Ok(kind) => kind,
+        // Nothing names what is gone.
+        Err(failure) => return unread(view, object, failure).map(|_: Result<(), _>| false),
+    };
+    let candidates = inspect::candidates(view, object, kind)?.unwrap_or_default();
+    let mut kids = candidates.iter().map(Kid::thumbprint);
+    Ok(kids.any(|kid| schedule.by_kid(&kid).is_some()))
+}
+
+fn proved<'a>(search: &Search<'a>, object: &PrivateObject) -> Option<&'a Proved> {
+    let mut proved = search.proved.iter();
+    proved.find(|proved| proved.key.handle.object == object.object && proved.id == object.id)
+}
+
+/// The outer error is the token's, the inner one the key's. `sharing`: how many private objects carry its CKA_ID.
 fn evaluate(
     view: &View<'_>,
     search: &Search<'_>,
-    object: &PrivateObject,
+    object: &PrivateObject<'_>,
+    sharing: usize,
     report: &mut KeyReport,
 ) -> Result<Result<FoundKey, Refusal>, TokenFault> {
+    if sharing > 1 && !object.id.is_empty() {
+        return Ok(Err(Refusal::Ambiguous { count: sharing }));
+    }
     let kind = match inspect::key_type(view, object.object) {
         Ok(kind) => kind,
-        Err(failure) => return key_or_token(view, failure),
+        Err(failure) => return unread(view, object, failure),
     };
-    let proved = search
-        .proved
-        .iter()
-        .find(|proved| proved.key.handle.object == object.object && proved.id == object.id);
-    if let Some(proved) = proved {
+    if let Some(proved) = proved(search, object) {
         let around = inspect::candidates(view, object, kind)?;
         report.findings = findings(&proved.key.published, around.as_deref());
         report.warnings.clone_from(&proved.warnings);
         return Ok(Ok(proved.key.clone()));
     }
-    let claims = match inspect::claims(view, object.object, kind) {
-        Ok(claims) => claims,
-        Err(failure) => return key_or_token(view, failure),
+    prove_anew(view, search, object, kind, report)
+}
+
+fn prove_anew(
+    view: &View<'_>,
+    search: &Search<'_>,
+    object: &PrivateObject<'_>,
+    kind: KeyType,
+    report: &mut KeyReport,
+) -> Result<Result<FoundKey, Refusal>, TokenFault> {
+    let (claims, missed) = match inspect::claims(view, object.object, kind) {
+        Ok(read) => read,
+        Err(failure) => return unread(view, object, failure),
     };
     let verdict = proof::judge(&claims, search.policy);
     report.warnings = verdict.warnings;
     if !verdict.refused.is_empty() {
+        // Not for what the token did not get to say.
+        if let Some(failure) = missed {
+            return unread(view, object, failure);
+        }
         let reasons = verdict.refused.join("; ");
         let taken_by = proof::strictest(&claims);
         return Ok(Err(Refusal::Policy { reasons, taken_by }));
@@ -337,20 +299,10 @@ fn findings(key: &PublishedKey, around: Result<&[PublicKey], &Refusal>) -> Vec<S
     gone.into_iter().chain(foreign).collect()
 }
 
-/// A failure that speaks of the key or its attributes is the key's; everything else is the token's.
-pub(super) fn key_or_token<T>(
+fn unread<T>(
     view: &View<'_>,
+    private: &PrivateObject<'_>,
     failure: Failure,
 ) -> Result<Result<T, Refusal>, TokenFault> {
-    match failure.class() {
-        Class::Key | Class::Mechanism | Class::Attribute | Class::AlreadyDone => {
-            Ok(Err(Refusal::Unreadable(failure)))
-        }
-        Class::Session
-        | Class::SessionLimit
-        | Class::Login
-        | Class::Token
-        | Class::Pin
-        | Class::Permanent => Err(view.fault(failure)),
-    }
+    objects::key_or_token(view, ObjectClass::PRIVATE_KEY, private.object, failure)
 }

@@ -42,7 +42,7 @@ pub fn gather(token: &Token, key: &FoundKey) -> Result<Evidence, TokenFault> {
         Algorithm::Rs256 => KeyType::RSA,
         Algorithm::Es256 => KeyType::EC,
     };
-    let claims = inspect::claims(&view, key.handle.object, kind).map_err(fault)?;
+    let (claims, _) = inspect::claims(&view, key.handle.object, kind).map_err(fault)?;
     let nonce = nonce();
     Ok(Evidence {
         module: token.module().path().to_owned(),

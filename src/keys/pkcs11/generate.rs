@@ -169,8 +169,8 @@ fn named(
 
 /// What the token wrote down: some cut labels without a word. What cannot be read is as asked.
 fn stored(session: &Session, private: ObjectHandle, asked: &KeyNaming) -> KeyNaming {
-    let read = Attributes::read(session, private, &[AttributeType::Label, AttributeType::Id]);
-    let read = read.unwrap_or_default();
+    let named = [AttributeType::Label, AttributeType::Id];
+    let (read, _) = Attributes::readable(session, private, &named).unwrap_or_default();
     KeyNaming {
         label: read.label().unwrap_or_else(|| asked.label.clone()),
         id: read.id().unwrap_or_else(|| asked.id.clone()),

@@ -3,7 +3,8 @@
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 
 use super::ckr::Failure;
-use super::discovery::{self, PrivateObject, Refusal};
+use super::discovery::Refusal;
+use super::objects::{self, PrivateObject};
 use super::proof::{self, Claims};
 use super::public::{self, Attributes, PublicKeyUnfit};
 use super::token::{TokenFault, View};
@@ -19,14 +20,17 @@ pub(super) fn key_type(view: &View<'_>, object: ObjectHandle) -> Result<KeyType,
         .unwrap_or(KeyType::GENERIC_SECRET))
 }
 
+/// With the first failure to read one, if any: what is missing in them may be true all the same.
 pub(super) fn claims(
     view: &View<'_>,
     object: ObjectHandle,
     kind: KeyType,
-) -> Result<Claims, Failure> {
+) -> Result<(Claims, Option<Failure>), Failure> {
     let mut claims = Claims::default();
+    let mut missed = None;
     for group in proof::CLAIM_GROUPS {
-        let attributes = Attributes::read(view.session(), object, group)?;
+        let (attributes, unread) = Attributes::readable(view.session(), object, group)?;
+        missed = missed.or(unread);
         for attribute in attributes.iter() {
             let (claim, value) = match attribute {
                 Attribute::Sensitive(value) => (&mut claims.sensitive, value),
@@ -44,7 +48,7 @@ pub(super) fn claims(
         }
     }
     claims.private_value_readable = private_value_readable(view, object, kind);
-    Ok(claims)
+    Ok((claims, missed))
 }
 
 /// Tries to take the private value out; what comes is wiped.
@@ -71,7 +75,7 @@ fn private_value_readable(view: &View<'_>, object: ObjectHandle, kind: KeyType) 
 /// object tells of itself.
 pub(super) fn candidates(
     view: &View<'_>,
-    private: &PrivateObject,
+    private: &PrivateObject<'_>,
     kind: KeyType,
 ) -> Result<Result<Vec<PublicKey>, Refusal>, TokenFault> {
     let mut found: Vec<PublicKey> = Vec::new();
@@ -92,7 +96,9 @@ pub(super) fn candidates(
                 tracing::debug!(%failure, "a private object tells nothing of its public part");
                 unfit = Some(Refusal::NoPublicKey);
             }
-            Err(failure) => return discovery::key_or_token(view, failure),
+            Err(failure) => {
+                return objects::key_or_token(view, ObjectClass::PUBLIC_KEY, object, failure);
+            }
         }
     }
     match unfit {
@@ -103,7 +109,7 @@ pub(super) fn candidates(
 
 fn public_objects(
     view: &View<'_>,
-    private: &PrivateObject,
+    private: &PrivateObject<'_>,
 ) -> Result<Vec<ObjectHandle>, TokenFault> {
     let paired = if private.id.is_empty() {
         Attribute::Label(private.label.clone().into_bytes())

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! signer       all tokens: which one signs, who takes over          unit    one token with its threads
-//! supervisor   one a token: cure -> host (the module), token, discovery (inspect, proof, possession)
+//! supervisor   one a token: cure -> host (the module), token, discovery (objects, inspect, proof, possession)
 //! seat         one a signing thread:  C_SignInit, C_Sign, verified under the published key
 //! watch        calls that do not come back                          shared  what all of these share
 //! ```
@@ -24,6 +24,7 @@ mod host;
 mod inspect;
 pub mod mechanism;
 pub mod module;
+mod objects;
 mod phase;
 pub mod pin_guard;
 pub mod possession;

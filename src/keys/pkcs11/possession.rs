@@ -5,8 +5,9 @@ use aws_lc_rs::rand;
 use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
 
 use super::ckr::{Class, Failure};
-use super::discovery::{PrivateObject, Refusal, Search};
+use super::discovery::{Refusal, Search};
 use super::mechanism::SigningMechanism;
+use super::objects::PrivateObject;
 use super::public::Attributes;
 use super::session::{self, KeyHandle};
 use super::token::{Token, TokenFault, View};
@@ -16,7 +17,7 @@ use crate::jose::{PublicKey, Signature, Verifier};
 pub(super) fn prove(
     view: &View<'_>,
     search: &Search<'_>,
-    private: &PrivateObject,
+    private: &PrivateObject<'_>,
     candidates: &[PublicKey],
 ) -> Result<Result<(KeyHandle, PublicKey), Refusal>, TokenFault> {
     let Some(algorithm) = candidates.first().map(PublicKey::algorithm) else {

@@ -6,7 +6,7 @@
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectHandle};
 use cryptoki::session::Session;
 
-use super::ckr::Failure;
+use super::ckr::{Class, Failure};
 use crate::jose::{PublicKey, PublicKeyError};
 
 /// The attributes of one object that could be read.
@@ -29,29 +29,58 @@ pub enum PublicKeyUnfit {
 }
 
 impl Attributes {
-    /// Reads a group, then singly what the group did not give: some modules fail as a whole on one bad attribute.
+    /// Those of `types` that the object has.
     ///
     /// # Errors
-    /// The first failure, where nothing at all could be read.
+    /// The first failure that is no word about the object: what could not be read may be there.
     pub fn read(
         session: &Session,
         object: ObjectHandle,
         types: &[AttributeType],
     ) -> Result<Self, Failure> {
-        if let Ok(all) = session.get_attributes(object, types) {
-            return Ok(Self(all));
+        match Self::readable(session, object, types)? {
+            (_, Some(unread)) => Err(unread),
+            (read, None) => Ok(read),
         }
-        let mut read = Vec::new();
-        let mut first = None;
-        for kind in types {
-            match session.get_attributes(object, &[*kind]) {
+    }
+
+    /// Those that could be read, and why one could not that may be there.
+    ///
+    /// # Errors
+    /// A failure, where nothing at all could be read.
+    pub fn readable(
+        session: &Session,
+        object: ObjectHandle,
+        types: &[AttributeType],
+    ) -> Result<(Self, Option<Failure>), Failure> {
+        // First as a group, then singly: some modules fail as a whole on one bad attribute.
+        if let Ok(all) = session.get_attributes(object, types) {
+            return Ok((Self(all), None));
+        }
+        let single = types.iter();
+        let single = single.map(|kind| session.get_attributes(object, &[*kind]));
+        Self::of(single.map(|read| read.map_err(Failure::from)))
+    }
+
+    fn of(
+        single: impl Iterator<Item = Result<Vec<Attribute>, Failure>>,
+    ) -> Result<(Self, Option<Failure>), Failure> {
+        let (mut read, mut absent, mut unread) = (Vec::new(), None, None);
+        for answer in single {
+            match answer {
                 Ok(found) => read.extend(found),
-                Err(error) => first = first.or(Some(Failure::from(error))),
+                Err(failure) if failure.class() == Class::Attribute => {
+                    absent = absent.or(Some(failure));
+                }
+                Err(failure) => unread = unread.or(Some(failure)),
             }
         }
-        match first {
-            Some(failure) if read.is_empty() => Err(failure),
-            _ => Ok(Self(read)),
+        if !read.is_empty() {
+            return Ok((Self(read), unread));
+        }
+        match unread.or(absent) {
+            Some(failure) => Err(failure),
+            None => Ok((Self(read), None)),
         }
     }
 
@@ -199,7 +228,37 @@ fn p256_point(bytes: &[u8]) -> Result<PublicKey, PublicKeyUnfit> {
 
 #[cfg(test)]
 mod tests {
+    use cryptoki::context::Function;
+    use cryptoki::error::{Error, RvError};
+
     use super::*;
+
+    fn failed(code: RvError) -> Result<Vec<Attribute>, Failure> {
+        Err(Error::Pkcs11(code, Function::GetAttributeValue).into())
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_told_apart_from_what_is_not_there() {
+        let label = || Ok(vec![Attribute::Label(b"macp-jwt".to_vec())]);
+        for (name, other, wanted) in [
+            ("not there", RvError::AttributeTypeInvalid, None),
+            ("kept secret", RvError::AttributeSensitive, None),
+            ("unread", RvError::GeneralError, Some(Class::Session)),
+            (
+                "no such object",
+                RvError::ObjectHandleInvalid,
+                Some(Class::Key),
+            ),
+        ] {
+            let (read, unread) = Attributes::of([label(), failed(other)].into_iter()).unwrap();
+            assert_eq!(read.label().as_deref(), Some("macp-jwt"), "{name}");
+            assert_eq!(unread.map(|failure| failure.class()), wanted, "{name}");
+        }
+
+        let codes = [RvError::AttributeTypeInvalid, RvError::DeviceError];
+        let nothing = Attributes::of(codes.map(failed).into_iter()).unwrap_err();
+        assert!(nothing.is(RvError::DeviceError), "{nothing}");
+    }
 
     #[test]
     fn every_encoding_of_a_point_gives_the_same_key() {

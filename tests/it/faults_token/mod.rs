@@ -2,6 +2,7 @@
 //! `harness/load.rs`; here stands what else is promised: how soon it is over, and what it cost.
 
 mod objects;
+mod reads;
 mod sessions;
 mod slow;
 
