@@ -9,26 +9,28 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Access, AtFlags, CWD};
+
 use crate::trusted::{self, Untrusted};
 
 /// A directory that was checked.
 #[derive(Debug, Clone)]
 pub struct StateDir(PathBuf);
 
-/// Why the directory is not used. The start fails.
+/// Why the directory is not used, for who has named the variable. The start fails.
 #[derive(Debug, thiserror::Error)]
 pub enum StateDirError {
     #[error(
-        "MACP_AUTH_STATE_DIR: {path} cannot be used ({cause}). Make it for the service's user: mkdir -m 700"
+        "names {path}, which cannot be used ({cause}). Make it for the service's user: mkdir -m 700"
     )]
     Unusable { path: String, cause: io::Error },
-    #[error("MACP_AUTH_STATE_DIR: {path} is no directory. Name a directory of this service's own")]
+    #[error("names {path}, which is no directory. Name a directory of this service's own")]
     NotADirectory { path: String },
     #[error(
-        "MACP_AUTH_STATE_DIR: {path} belongs to user {owner}, not to this service. Whoever owns it could plant keys: chown it to the service's user"
+        "names {path}, which belongs to user {owner}, not to this service. Whoever owns it could plant keys: chown it to the service's user"
     )]
     Owner { path: String, owner: u32 },
-    #[error("MACP_AUTH_STATE_DIR: {0}")]
+    #[error("names a directory that cannot be used: {0}")]
     Untrusted(#[source] Untrusted),
 }
 
@@ -38,16 +40,28 @@ impl StateDir {
     /// # Errors
     /// [`StateDirError`] names the path and the cure.
     pub fn open(path: &Path) -> Result<Self, StateDirError> {
-        let unusable = |path: &Path, cause| StateDirError::Unusable {
-            path: path.display().to_string(),
-            cause,
-        };
         if !path.exists() {
             fs::DirBuilder::new()
                 .mode(0o700)
                 .create(path)
                 .map_err(|cause| unusable(path, cause))?;
         }
+        Self::existing(path)
+    }
+
+    /// Whether [`Self::open`] would succeed; makes nothing.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn check(path: &Path) -> Result<(), StateDirError> {
+        match path.parent() {
+            // A link without a target is no place for a directory.
+            Some(parent) if !path.exists() && !path.is_symlink() => may_make_in(parent, path),
+            _ => Self::existing(path).map(drop),
+        }
+    }
+
+    fn existing(path: &Path) -> Result<Self, StateDirError> {
         let real = trusted::resolve(path)?;
         let facts = fs::metadata(&real).map_err(|cause| unusable(&real, cause))?;
         if !facts.is_dir() {
@@ -136,6 +150,21 @@ impl StateDir {
         file.write_all(bytes)?;
         file.sync_all()
     }
+}
+
+fn unusable(path: &Path, cause: io::Error) -> StateDirError {
+    StateDirError::Unusable {
+        path: path.display().to_string(),
+        cause,
+    }
+}
+
+fn may_make_in(parent: &Path, path: &Path) -> Result<(), StateDirError> {
+    let real = trusted::resolve(parent)?;
+    let made = Access::WRITE_OK | Access::EXEC_OK;
+    // As whom this process acts, not as whom it was started.
+    let allowed = rustix::fs::accessat(CWD, real.join("."), made, AtFlags::EACCESS);
+    allowed.map_err(|errno| unusable(path, errno.into()))
 }
 
 impl From<Untrusted> for StateDirError {
@@ -232,7 +261,7 @@ mod tests {
     fn a_pipe_or_a_directory_in_the_place_of_a_file_is_not_read() {
         let home = tempfile::tempdir().unwrap();
         let state = StateDir::open(&home.path().join("state")).unwrap();
-        rustix::fs::mkfifoat(rustix::fs::CWD, state.file("pipe"), 0o600.into()).unwrap();
+        rustix::fs::mkfifoat(CWD, state.file("pipe"), 0o600.into()).unwrap();
         fs::create_dir(state.file("directory")).unwrap();
 
         assert!(state.read("pipe").is_err());

@@ -11,7 +11,6 @@ use super::opened::{Opened, state_directory};
 use crate::clock::Moment;
 use crate::config::{Config, KeySource, Pkcs11Config, TokenConfig};
 use crate::jose::{Algorithm, Kid};
-use crate::keys::lists::ListFiles;
 use crate::keys::memory::{Found, Memory, TokenName};
 use crate::keys::pkcs11::discovery::KeyReport;
 use crate::keys::{Board, BoardConfig, saved};
@@ -56,12 +55,7 @@ pub(super) fn board_config(config: &Config, directory: Option<StateDir>) -> Boar
         rules: rotation.rules,
         algorithm,
         after_convergence: rotation.after_convergence,
-        files: ListFiles {
-            revoked: rotation.revoked.clone(),
-            revoked_file: rotation.revoked_file.clone(),
-            extra_jwks_file: rotation.extra_jwks_file.clone(),
-            schedule_file: rotation.schedule_file.clone(),
-        },
+        files: rotation.files.clone(),
         directory,
         tokens,
     }

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use super::{DONE, Outside, failed, opened, preview};
 use crate::clock::{Moment, UnixSeconds};
-use crate::config::{AdminAddress, Config, KeySource};
+use crate::config::{AdminAddress, AtStart, Config, KeySource};
 use crate::jose::Algorithm;
 use crate::keys::lists::ListsError;
 use crate::keys::local::{LocalKey, LocalKeyError};
@@ -31,7 +31,7 @@ use crate::web::{App, BindError};
 pub enum ServeError {
     #[error("the ephemeral key {0}")]
     Ephemeral(LocalKeyError),
-    #[error(transparent)]
+    #[error("MACP_AUTH_STATE_DIR {0}")]
     State(#[from] StateDirError),
     #[error(transparent)]
     Lists(#[from] ListsError),
@@ -59,7 +59,7 @@ enum Ended {
 
 /// Serves until SIGTERM or SIGINT.
 pub fn run(outside: &mut Outside<'_>) -> ExitCode {
-    let Some(parsed) = outside.configuration() else {
+    let Some(parsed) = outside.configuration(&AtStart) else {
         return failed();
     };
     let filter = match telemetry::filter(parsed.config.log.as_deref()) {

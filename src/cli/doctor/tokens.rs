@@ -3,6 +3,7 @@
 //! Tokens are looked at one after the other, because they may share a module; the trouble of one does not keep the next
 //! from being checked.
 
+use super::super::keys::KeysError;
 use super::super::opened::state_directory;
 use super::finding::Finding;
 use super::token::Token;
@@ -60,7 +61,11 @@ fn guard(config: &Pkcs11Config, orders: Orders, reporter: &Reporter) -> Result<P
     const DIRECTORY: &str = "state directory";
     const GUARD: &str = "PIN guard";
     reporter.checking(DIRECTORY);
-    let directory = reporter.expect(DIRECTORY, state_directory(config), "")?;
+    let directory = reporter.expect(
+        DIRECTORY,
+        state_directory(config).map_err(KeysError::State),
+        "",
+    )?;
     let remembers = directory.is_some();
     if remembers {
         reporter.found(Finding::ok(

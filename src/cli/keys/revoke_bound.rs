@@ -63,7 +63,7 @@ pub(super) fn answer(
         bound: Bound::of(&before.rules),
         alarms: new.map(|alarm| alarm.detail.clone()).collect(),
         after,
-        file: config.rotation.revoked_file.as_deref(),
+        file: config.rotation.files.revoked_file.as_deref(),
     };
     Ok(if asked.json {
         format!("{}\n", answer.json())
