@@ -32,7 +32,8 @@ use crate::jose::{Algorithm, Kid};
 use crate::state_dir::StateDir;
 
 pub use overview::{
-    KeyOverview, LookOverview, Overview, Role, TokenHealth, TokenIdentity, VerifierOverview,
+    KeyOverview, LookOverview, Overview, REVOKED, Role, TokenHealth, TokenIdentity,
+    VerifierOverview,
 };
 
 /// What holds for all keys.
