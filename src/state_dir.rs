@@ -30,6 +30,10 @@ pub enum StateDirError {
         "names {path}, which belongs to user {owner}, not to this service. Whoever owns it could plant keys: chown it to the service's user"
     )]
     Owner { path: String, owner: u32 },
+    #[error(
+        "names {path}, which belongs to user {owner}, and this runs as root. What root writes there that user could not use: run this as the user of the service, with sudo -u '#{owner}' or setpriv --reuid={owner} --clear-groups"
+    )]
+    NotRoots { path: String, owner: u32 },
     #[error("names a directory that cannot be used: {0}")]
     Untrusted(#[source] Untrusted),
 }
@@ -152,6 +156,16 @@ impl StateDir {
     }
 }
 
+impl StateDirError {
+    fn owner(path: &Path, owner: u32, root_asks: bool) -> Self {
+        let path = path.display().to_string();
+        match root_asks {
+            true => Self::NotRoots { path, owner },
+            false => Self::Owner { path, owner },
+        }
+    }
+}
+
 fn unusable(path: &Path, cause: io::Error) -> StateDirError {
     StateDirError::Unusable {
         path: path.display().to_string(),
@@ -174,6 +188,9 @@ impl From<Untrusted> for StateDirError {
                 path: path.display().to_string(),
                 cause,
             },
+            Untrusted::Owner { path, owner } if trusted::is_root() => {
+                Self::owner(&path, owner, true)
+            }
             other => Self::Untrusted(other),
         }
     }
@@ -196,10 +213,7 @@ fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
 /// Ours alone: what root wrote there was written by another program.
 fn check_ours(path: &Path, facts: &Metadata) -> Result<(), StateDirError> {
     if facts.uid() != trusted::us() {
-        return Err(StateDirError::Owner {
-            path: path.display().to_string(),
-            owner: facts.uid(),
-        });
+        return Err(StateDirError::owner(path, facts.uid(), trusted::is_root()));
     }
     Ok(trusted::check_mode(path, facts)?)
 }
@@ -227,6 +241,19 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o700);
         assert_eq!(fs::metadata(path.join("a")).unwrap().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(&path).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn root_is_sent_to_the_owner_and_others_are_told_to_chown() {
+        let path = Path::new("/var/lib/macp");
+
+        let told = StateDirError::owner(path, 1000, true).to_string();
+        assert!(
+            told.contains("sudo -u '#1000'") && !told.contains("chown"),
+            "{told}"
+        );
+        let told = StateDirError::owner(path, 1000, false).to_string();
+        assert!(told.contains("chown") && !told.contains("sudo"), "{told}");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
-use super::{DONE, Outside, failed, opened, preview};
+use super::{DONE, Outside, failed, preview};
 use crate::clock::{Moment, UnixSeconds};
 use crate::config::{AdminAddress, AtStart, Config, KeySource};
 use crate::jose::Algorithm;
@@ -171,7 +171,10 @@ async fn run_admin(admin: Option<Server>, app: Arc<App>, told: oneshot::Receiver
 
 fn state_directory(source: &KeySource) -> Result<Option<StateDir>, StateDirError> {
     match source {
-        KeySource::Pkcs11(config) => opened::state_directory(config),
+        KeySource::Pkcs11(config) => {
+            let directory = config.state_dir.as_deref();
+            directory.map(StateDir::open).transpose()
+        }
         KeySource::Ephemeral(_) | KeySource::Env(_) => Ok(None),
     }
 }

@@ -83,10 +83,15 @@ fn guard(config: &Pkcs11Config, orders: Orders, reporter: &Reporter) -> Result<P
         ));
     }
     if !remembers {
-        reporter.found(Finding::ok(
-            GUARD,
-            "without MACP_AUTH_STATE_DIR refused PINs are remembered by a running service alone",
-        ));
+        let text = match config.state_dir {
+            None => {
+                "without MACP_AUTH_STATE_DIR refused PINs are remembered by a running service alone"
+            }
+            Some(_) => {
+                "MACP_AUTH_STATE_DIR is not there yet, and root does not make it: a PIN refused now is forgotten. Run this as the user of the service"
+            }
+        };
+        reporter.found(Finding::ok(GUARD, text));
     }
     Ok(guard)
 }
