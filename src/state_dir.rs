@@ -4,7 +4,7 @@
 //! nobody else may write; [`trusted`] judges the parents, and the links on the way.
 //! Files are replaced whole: a temporary file, fsync, rename, fsync of the directory.
 
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -134,14 +134,31 @@ impl StateDir {
     /// # Errors
     /// The system's.
     pub fn lock(&self, name: &str) -> io::Result<File> {
-        let file = OpenOptions::new()
+        let file = self.lock_file(name)?;
+        file.lock()?;
+        Ok(file)
+    }
+
+    /// Holds the lock of this name until dropped; None while somebody else does.
+    ///
+    /// # Errors
+    /// The system's; not every file system can.
+    pub fn try_lock(&self, name: &str) -> io::Result<Option<File>> {
+        let file = self.lock_file(name)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn lock_file(&self, name: &str) -> io::Result<File> {
+        OpenOptions::new()
             .create(true)
             .truncate(false)
             .write(true)
             .mode(0o600)
-            .open(self.0.join(format!("{name}.lock")))?;
-        file.lock()?;
-        Ok(file)
+            .open(self.0.join(format!("{name}.lock")))
     }
 
     fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {

@@ -11,7 +11,9 @@ mod alarms;
 mod overview;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
@@ -72,9 +74,16 @@ struct State {
     /// What a look found and did not use.
     refused_keys: BTreeMap<TokenName, Vec<String>>,
     unsaved: Option<String>,
+    /// Of the state directory, held for the life of the service.
+    lock: Option<File>,
+    /// Another service holds it.
+    is_shared: bool,
     tombstone: Option<Arc<PublishedKey>>,
     alarms: Vec<Alarm>,
 }
+
+/// `service.lock` in the state directory.
+const SERVICE: &str = "service";
 
 impl Board {
     /// Publishes what is remembered, before any token is asked.
@@ -94,11 +103,14 @@ impl Board {
                 empty_looks: BTreeMap::new(),
                 refused_keys: BTreeMap::new(),
                 unsaved: None,
+                lock: None,
+                is_shared: false,
                 tombstone: None,
                 alarms: Vec::new(),
             }),
             config,
         };
+        board.occupy(&mut board.state.lock());
         // Whatever the clock says: a JWKS from what was saved is better than none.
         board.publish(&mut board.state.lock(), now.wall);
         board.tick(now);
@@ -150,6 +162,17 @@ impl Board {
         state.memory.look(token, found, now.wall);
         self.publish(&mut state, now.wall);
         self.save(&mut state, now.wall);
+    }
+
+    /// Takes in a key of this process.
+    pub fn holds(&self, key: &LocalKey, now: Moment) {
+        let found = Found {
+            key: key.published(),
+            instant: UnixSeconds::EVER,
+            created: None,
+        };
+        let memory = TokenName::new(Path::new("memory"), "of this process");
+        self.looked(&memory, &[found], Vec::new(), now);
     }
 
     /// A look at a token failed, or found nothing where there was something: what is known stays.
@@ -239,10 +262,30 @@ impl Board {
         }
     }
 
+    /// Whether the state directory is ours alone. A restart may overlap, so one that is not is no reason to stop.
+    fn occupy(&self, state: &mut State) {
+        let Some(directory) = self.config.directory.as_ref() else {
+            return;
+        };
+        if state.lock.is_some() {
+            return;
+        }
+        match directory.try_lock(SERVICE) {
+            Ok(lock) => {
+                state.is_shared = lock.is_none();
+                state.lock = lock;
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the file system tells nothing of other services")
+            }
+        }
+    }
+
     fn save(&self, state: &mut State, now: UnixSeconds) {
         let Some(directory) = &self.config.directory else {
             return;
         };
+        self.occupy(state);
         let revoked = state.lists.revoked_by_file(&self.config.files);
         state.memory.revoke(revoked);
         state.memory.mints(&self.config.rules, now);
