@@ -4,10 +4,12 @@
 //! nobody else may write; [`trusted`] judges the parents, and the links on the way.
 //! Files are replaced whole: a temporary file, fsync, rename, fsync of the directory.
 
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, AtFlags, CWD};
 
 use crate::trusted::{self, Untrusted};
 
@@ -15,20 +17,24 @@ use crate::trusted::{self, Untrusted};
 #[derive(Debug, Clone)]
 pub struct StateDir(PathBuf);
 
-/// Why the directory is not used. The start fails.
+/// Why the directory is not used, for who has named the variable. The start fails.
 #[derive(Debug, thiserror::Error)]
 pub enum StateDirError {
     #[error(
-        "MACP_AUTH_STATE_DIR: {path} cannot be used ({cause}). Make it for the service's user: mkdir -m 700"
+        "names {path}, which cannot be used ({cause}). Make it for the service's user: mkdir -m 700"
     )]
     Unusable { path: String, cause: io::Error },
-    #[error("MACP_AUTH_STATE_DIR: {path} is no directory. Name a directory of this service's own")]
+    #[error("names {path}, which is no directory. Name a directory of this service's own")]
     NotADirectory { path: String },
     #[error(
-        "MACP_AUTH_STATE_DIR: {path} belongs to user {owner}, not to this service. Whoever owns it could plant keys: chown it to the service's user"
+        "names {path}, which belongs to user {owner}, not to this service. Whoever owns it could plant keys: chown it to the service's user"
     )]
     Owner { path: String, owner: u32 },
-    #[error("MACP_AUTH_STATE_DIR: {0}")]
+    #[error(
+        "names {path}, which belongs to user {owner}, and this runs as root. What root writes there that user could not use: run this as the user of the service, with sudo -u '#{owner}' or setpriv --reuid={owner} --clear-groups"
+    )]
+    NotRoots { path: String, owner: u32 },
+    #[error("names a directory that cannot be used: {0}")]
     Untrusted(#[source] Untrusted),
 }
 
@@ -38,16 +44,28 @@ impl StateDir {
     /// # Errors
     /// [`StateDirError`] names the path and the cure.
     pub fn open(path: &Path) -> Result<Self, StateDirError> {
-        let unusable = |path: &Path, cause| StateDirError::Unusable {
-            path: path.display().to_string(),
-            cause,
-        };
         if !path.exists() {
             fs::DirBuilder::new()
                 .mode(0o700)
                 .create(path)
                 .map_err(|cause| unusable(path, cause))?;
         }
+        Self::existing(path)
+    }
+
+    /// Whether [`Self::open`] would succeed; makes nothing.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn check(path: &Path) -> Result<(), StateDirError> {
+        match path.parent() {
+            // A link without a target is no place for a directory.
+            Some(parent) if !path.exists() && !path.is_symlink() => may_make_in(parent, path),
+            _ => Self::existing(path).map(drop),
+        }
+    }
+
+    fn existing(path: &Path) -> Result<Self, StateDirError> {
         let real = trusted::resolve(path)?;
         let facts = fs::metadata(&real).map_err(|cause| unusable(&real, cause))?;
         if !facts.is_dir() {
@@ -116,14 +134,31 @@ impl StateDir {
     /// # Errors
     /// The system's.
     pub fn lock(&self, name: &str) -> io::Result<File> {
-        let file = OpenOptions::new()
+        let file = self.lock_file(name)?;
+        file.lock()?;
+        Ok(file)
+    }
+
+    /// Holds the lock of this name until dropped; None while somebody else does.
+    ///
+    /// # Errors
+    /// The system's; not every file system can.
+    pub fn try_lock(&self, name: &str) -> io::Result<Option<File>> {
+        let file = self.lock_file(name)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn lock_file(&self, name: &str) -> io::Result<File> {
+        OpenOptions::new()
             .create(true)
             .truncate(false)
             .write(true)
             .mode(0o600)
-            .open(self.0.join(format!("{name}.lock")))?;
-        file.lock()?;
-        Ok(file)
+            .open(self.0.join(format!("{name}.lock")))
     }
 
     fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -138,6 +173,31 @@ impl StateDir {
     }
 }
 
+impl StateDirError {
+    fn owner(path: &Path, owner: u32, root_asks: bool) -> Self {
+        let path = path.display().to_string();
+        match root_asks {
+            true => Self::NotRoots { path, owner },
+            false => Self::Owner { path, owner },
+        }
+    }
+}
+
+fn unusable(path: &Path, cause: io::Error) -> StateDirError {
+    StateDirError::Unusable {
+        path: path.display().to_string(),
+        cause,
+    }
+}
+
+fn may_make_in(parent: &Path, path: &Path) -> Result<(), StateDirError> {
+    let real = trusted::resolve(parent)?;
+    let made = Access::WRITE_OK | Access::EXEC_OK;
+    // As whom this process acts, not as whom it was started.
+    let allowed = rustix::fs::accessat(CWD, real.join("."), made, AtFlags::EACCESS);
+    allowed.map_err(|errno| unusable(path, errno.into()))
+}
+
 impl From<Untrusted> for StateDirError {
     fn from(fault: Untrusted) -> Self {
         match fault {
@@ -145,6 +205,9 @@ impl From<Untrusted> for StateDirError {
                 path: path.display().to_string(),
                 cause,
             },
+            Untrusted::Owner { path, owner } if trusted::is_root() => {
+                Self::owner(&path, owner, true)
+            }
             other => Self::Untrusted(other),
         }
     }
@@ -167,10 +230,7 @@ fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
 /// Ours alone: what root wrote there was written by another program.
 fn check_ours(path: &Path, facts: &Metadata) -> Result<(), StateDirError> {
     if facts.uid() != trusted::us() {
-        return Err(StateDirError::Owner {
-            path: path.display().to_string(),
-            owner: facts.uid(),
-        });
+        return Err(StateDirError::owner(path, facts.uid(), trusted::is_root()));
     }
     Ok(trusted::check_mode(path, facts)?)
 }
@@ -198,6 +258,19 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o700);
         assert_eq!(fs::metadata(path.join("a")).unwrap().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(&path).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn root_is_sent_to_the_owner_and_others_are_told_to_chown() {
+        let path = Path::new("/var/lib/macp");
+
+        let told = StateDirError::owner(path, 1000, true).to_string();
+        assert!(
+            told.contains("sudo -u '#1000'") && !told.contains("chown"),
+            "{told}"
+        );
+        let told = StateDirError::owner(path, 1000, false).to_string();
+        assert!(told.contains("chown") && !told.contains("sudo"), "{told}");
     }
 
     #[test]
@@ -232,7 +305,7 @@ mod tests {
     fn a_pipe_or_a_directory_in_the_place_of_a_file_is_not_read() {
         let home = tempfile::tempdir().unwrap();
         let state = StateDir::open(&home.path().join("state")).unwrap();
-        rustix::fs::mkfifoat(rustix::fs::CWD, state.file("pipe"), 0o600.into()).unwrap();
+        rustix::fs::mkfifoat(CWD, state.file("pipe"), 0o600.into()).unwrap();
         fs::create_dir(state.file("directory")).unwrap();
 
         assert!(state.read("pipe").is_err());

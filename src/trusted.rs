@@ -42,6 +42,7 @@ pub enum Untrusted {
 
 /// As many as Linux follows.
 const MOST_LINKS: usize = 40;
+const ROOT: u32 = 0;
 const OTHERS_WRITE: u32 = 0o022;
 const STICKY: u32 = 0o1000;
 
@@ -113,6 +114,11 @@ pub fn check_mode(path: &Path, facts: &Metadata) -> Result<(), Untrusted> {
 /// The user as whom this process acts.
 pub fn us() -> u32 {
     rustix::process::geteuid().as_raw()
+}
+
+/// Whether this process may do everything, and so make files that nobody else may use.
+pub fn is_root() -> bool {
+    us() == ROOT
 }
 
 fn read_once(path: &Path, most: u64) -> Result<Vec<u8>, Untrusted> {
@@ -189,7 +195,7 @@ impl Place {
     }
 
     const fn owner_is_trusted(self, us: u32) -> bool {
-        self.owner == us || self.owner == 0
+        self.owner == us || self.owner == ROOT
     }
 
     fn is_kept_from_others(self, read_only: impl FnOnce() -> bool) -> bool {

@@ -1,4 +1,4 @@
-//! `config`: every variable with its default and current value, then what is wrong.
+//! `config`: every variable with its default and current value, then what is wrong, with the files that it names too.
 //!
 //! Secrets are not shown; of a URI everything but its PIN is, and nothing at all of one that cannot be read.
 
@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{ConfigArguments, DONE, Outside, failed};
 use crate::config::settings::{Fallback, Form, PIN_FILE, SETTINGS, Setting};
-use crate::config::{Environment, markdown, parse, pin_file};
+use crate::config::{AtStart, Environment, markdown, parse, pin_file};
 use crate::keys::pkcs11::uri::Pkcs11Uri;
 use crate::shown::shown;
 
@@ -51,7 +51,7 @@ pub(super) fn run(outside: &mut Outside<'_>, arguments: &ConfigArguments) -> io:
 }
 
 fn overview(vars: &Environment, cores: usize) -> Overview {
-    let (problems, warnings) = match parse(vars, &pin_file::read, cores) {
+    let (problems, warnings) = match parse(vars, &AtStart, cores) {
         Ok(parsed) => (Vec::new(), parsed.warnings),
         Err(report) => (report.problems, report.warnings),
     };
@@ -119,7 +119,7 @@ impl Overview {
                 writeln!(out, "\n{title}:")?;
             }
             for line in lines {
-                writeln!(out, "  {line}")?;
+                writeln!(out, "  {}", shown(line))?;
             }
         }
         Ok(())

@@ -27,7 +27,7 @@ use self::judgement::Entry;
 use super::preview::board_config;
 use super::{DoctorArguments, Outside};
 use crate::clock::UnixSeconds;
-use crate::config::{Config, KeySource};
+use crate::config::{Config, KeySource, pin_file};
 use crate::keys::BoardConfig;
 use crate::keys::pkcs11::ffi;
 use crate::process::{Memory, close_memory};
@@ -97,7 +97,7 @@ fn print(outside: &mut Outside<'_>, as_json: bool, findings: &Findings) -> io::R
 /// None: nothing else can be checked.
 fn configuration(outside: &Outside<'_>, findings: &mut Findings) -> Option<Config> {
     const CHECK: &str = "configuration";
-    let (config, problems, warnings) = match outside.parsed() {
+    let (config, problems, warnings) = match outside.parsed(&pin_file::read) {
         Ok(parsed) => (Some(parsed.config), Vec::new(), parsed.warnings),
         Err(report) => (None, report.problems, report.warnings),
     };

@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use self::keys::KeysCommand;
-use crate::config::{Environment, Parsed, Report, parse, pin_file};
+use crate::config::{Environment, Files, Parsed, Report, parse};
 use crate::process::close_memory;
 use crate::shown::shown;
 
@@ -152,8 +152,8 @@ fn print_clap(message: &clap::Error, outside: &mut Outside<'_>) -> io::Result<Ex
 impl Outside<'_> {
     /// The configuration, with the memory of the process closed as it says; None after what is wrong has been written
     /// to stderr.
-    pub fn configuration(&mut self) -> Option<Parsed> {
-        let parsed = self.parsed();
+    pub fn configuration(&mut self, files: &dyn Files) -> Option<Parsed> {
+        let parsed = self.parsed(files);
         self.closed(parsed)
     }
 
@@ -173,8 +173,8 @@ impl Outside<'_> {
         }
     }
 
-    fn parsed(&self) -> Result<Parsed, Report> {
-        parse(&self.environment, &pin_file::read, self.cores)
+    fn parsed(&self, files: &dyn Files) -> Result<Parsed, Report> {
+        parse(&self.environment, files, self.cores)
     }
 
     /// One message on stderr.

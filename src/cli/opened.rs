@@ -14,6 +14,7 @@ use crate::keys::pkcs11::module::Module;
 use crate::keys::pkcs11::pin_guard::PinGuard;
 use crate::keys::pkcs11::token::{Token, TokenFault};
 use crate::state_dir::{StateDir, StateDirError};
+use crate::trusted;
 
 /// A token opened for one command.
 pub(super) struct Opened {
@@ -157,10 +158,12 @@ impl Drop for Running {
     }
 }
 
-/// Where refused PINs are remembered.
+/// Where refused PINs are remembered. Root makes no directory: the service of another user could not start with it.
 pub(super) fn state_directory(config: &Pkcs11Config) -> Result<Option<StateDir>, StateDirError> {
-    let directory = config.state_dir.as_deref();
-    directory.map(StateDir::open).transpose()
+    match config.state_dir.as_deref() {
+        Some(path) if path.exists() || !trusted::is_root() => StateDir::open(path).map(Some),
+        _ => Ok(None),
+    }
 }
 
 /// The configured PIN, as it is now.

@@ -11,7 +11,7 @@ use super::opened::{Opened, state_directory};
 use crate::clock::Moment;
 use crate::config::{Config, KeySource, Pkcs11Config, TokenConfig};
 use crate::jose::{Algorithm, Kid};
-use crate::keys::lists::ListFiles;
+use crate::keys::local::LocalKey;
 use crate::keys::memory::{Found, Memory, TokenName};
 use crate::keys::pkcs11::discovery::KeyReport;
 use crate::keys::{Board, BoardConfig, saved};
@@ -56,12 +56,7 @@ pub(super) fn board_config(config: &Config, directory: Option<StateDir>) -> Boar
         rules: rotation.rules,
         algorithm,
         after_convergence: rotation.after_convergence,
-        files: ListFiles {
-            revoked: rotation.revoked.clone(),
-            revoked_file: rotation.revoked_file.clone(),
-            extra_jwks_file: rotation.extra_jwks_file.clone(),
-            schedule_file: rotation.schedule_file.clone(),
-        },
+        files: rotation.files.clone(),
         directory,
         tokens,
     }
@@ -213,6 +208,18 @@ impl fmt::Display for Unread {
             "the token with {token} could not be read, so what it holds is missing here, and states and times may be others: {reason}"
         )
     }
+}
+
+/// The board of a key that the process of the service holds.
+pub(super) fn of_pinned(
+    config: BoardConfig,
+    key: &LocalKey,
+    now: Moment,
+) -> Result<Board, KeysError> {
+    let board = Board::open(config, Memory::empty(now.wall), now)?;
+    board.holds(key, now);
+    board.tick(now);
+    Ok(board)
 }
 
 /// The tokens of the configuration.

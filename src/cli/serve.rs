@@ -12,9 +12,9 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
-use super::{DONE, Outside, failed, opened, preview};
+use super::{DONE, Outside, failed, preview};
 use crate::clock::{Moment, UnixSeconds};
-use crate::config::{AdminAddress, Config, KeySource};
+use crate::config::{AdminAddress, AtStart, Config, KeySource};
 use crate::jose::Algorithm;
 use crate::keys::lists::ListsError;
 use crate::keys::local::{LocalKey, LocalKeyError};
@@ -32,7 +32,7 @@ use crate::web::{App, BindError};
 pub enum ServeError {
     #[error("the ephemeral key {0}")]
     Ephemeral(LocalKeyError),
-    #[error(transparent)]
+    #[error("MACP_AUTH_STATE_DIR {0}")]
     State(#[from] StateDirError),
     #[error(transparent)]
     Lists(#[from] ListsError),
@@ -60,7 +60,7 @@ enum Ended {
 
 /// Serves until SIGTERM or SIGINT.
 pub fn run(outside: &mut Outside<'_>) -> ExitCode {
-    let Some(parsed) = outside.configuration() else {
+    let Some(parsed) = outside.configuration(&AtStart) else {
         return failed();
     };
     let filter = match telemetry::filter(parsed.config.log.as_deref()) {
@@ -175,7 +175,10 @@ async fn run_admin(admin: Option<Server>, app: Arc<App>, told: oneshot::Receiver
 
 fn state_directory(source: &KeySource) -> Result<Option<StateDir>, StateDirError> {
     match source {
-        KeySource::Pkcs11(config) => opened::state_directory(config),
+        KeySource::Pkcs11(config) => {
+            let directory = config.state_dir.as_deref();
+            directory.map(StateDir::open).transpose()
+        }
         KeySource::Ephemeral(_) | KeySource::Env(_) => Ok(None),
     }
 }

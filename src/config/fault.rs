@@ -9,10 +9,12 @@ use std::net::IpAddr;
 use super::pin_file::{PinDefect, PinFileError};
 use super::token_uri::UnusableUri;
 use crate::keys::label::BadPrefix;
+use crate::keys::lists::FileFault;
 use crate::keys::local::LocalKeyError;
 use crate::keys::pkcs11::uri::UriError;
 use crate::keys::rules::UnsafeTiming;
 use crate::shown::shown;
+use crate::state_dir::StateDirError;
 
 /// Every problem of a configuration; at least one.
 #[derive(Debug, thiserror::Error)]
@@ -110,6 +112,10 @@ pub enum Fault {
     Token(#[from] TokenFault),
     #[error(transparent)]
     Rotation(#[from] RotationFault),
+    #[error("{}", .0.unnamed())]
+    List(#[from] FileFault),
+    #[error(transparent)]
+    StateDir(#[from] StateDirError),
 }
 
 /// Which key signs is not clear, or not allowed.

@@ -5,6 +5,7 @@
 mod claims;
 mod environment;
 mod fault;
+mod files;
 mod listen;
 mod markdown;
 mod names;
@@ -28,22 +29,23 @@ mod token_tests;
 #[cfg(test)]
 mod value_tests;
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 pub use environment::Environment;
 pub use fault::{Fault, Given, Problem, Report, RotationFault, SourceFault, TokenFault};
+pub use files::{AtStart, Files};
 pub use markdown::markdown;
-pub use pin_file::{Files, PinDefect, PinFileError};
+pub use pin_file::{PinDefect, PinFileError};
 pub use secret::Pin;
 pub use token_uri::UnusableUri;
 
 use reader::Reader;
 
-use crate::jose::{Algorithm, Kid};
+use crate::jose::Algorithm;
 use crate::keys::label::LabelPrefix;
+use crate::keys::lists::ListFiles;
 use crate::keys::local::LocalKey;
 use crate::keys::memory::TokenName;
 use crate::keys::rules::Rules;
@@ -94,7 +96,7 @@ fn read(reader: &mut Reader<'_>, files: &dyn Files, cores: usize) -> Option<Conf
     let sign_timeout = reader.number(&settings::SIGN_TIMEOUT_MS);
     let jwks_max_age = reader.number(&settings::JWKS_MAX_AGE_SECONDS);
     let on_token = source::is_token(reader);
-    let rotation = rotation::read(reader, max_ttl, jwks_max_age, on_token);
+    let rotation = rotation::read(reader, files, max_ttl, jwks_max_age, on_token);
     let core_dumps = reader.switch(&settings::CORE_DUMPS);
     let log = log_filter(reader);
     Some(Config {
@@ -203,14 +205,7 @@ pub struct ClaimSettings {
 pub struct RotationConfig {
     /// Their sums hold, or `unsafe_timing` is set.
     pub rules: Rules,
-    /// From when each key signs, instead of its label.
-    pub schedule_file: Option<PathBuf>,
-    /// Keys that neither sign nor are published.
-    pub revoked: BTreeSet<Kid>,
-    /// More of them.
-    pub revoked_file: Option<PathBuf>,
-    /// Public keys of others, published beside ours.
-    pub extra_jwks_file: Option<PathBuf>,
+    pub files: ListFiles,
     /// A new key also waits for the verifiers that were seen.
     pub after_convergence: bool,
 }

@@ -71,19 +71,6 @@ fn named(path: &Path) -> String {
     format!("{path:?}")
 }
 
-/// Reads PIN files: [`read`] in the service, a closure in tests.
-pub trait Files {
-    /// # Errors
-    /// Why the file gives no PIN.
-    fn pin(&self, path: &Path) -> Result<Pin, PinFileError>;
-}
-
-impl<F: Fn(&Path) -> Result<Pin, PinFileError>> Files for F {
-    fn pin(&self, path: &Path) -> Result<Pin, PinFileError> {
-        self(path)
-    }
-}
-
 /// Reads the PIN from `path`, without one newline at its end.
 ///
 /// # Errors

@@ -8,31 +8,43 @@ use std::collections::BTreeSet;
 
 use super::RotationConfig;
 use super::fault::{Fault, RotationFault};
+use super::files::Files;
 use super::reader::Reader;
 use super::settings;
 use crate::jose::Kid;
+use crate::keys::lists::ListFiles;
 use crate::keys::rules::{Rules, UnsafeTiming};
 
 pub(super) fn read(
     reader: &mut Reader<'_>,
+    files: &dyn Files,
     max_ttl: Option<u64>,
     jwks_max_age: Option<u64>,
     on_token: bool,
 ) -> Option<RotationConfig> {
     let rules = rules(reader, max_ttl, jwks_max_age, on_token);
-    let schedule_file = reader.absolute_path(&settings::KEY_SCHEDULE_FILE);
-    let revoked = revoked(reader);
-    let revoked_file = reader.absolute_path(&settings::REVOKED_KIDS_FILE);
-    let extra_jwks_file = reader.absolute_path(&settings::EXTRA_JWKS_FILE);
+    let lists = lists(reader, files);
     let after_convergence = reader.switch(&settings::ACTIVATE_AFTER_CONVERGENCE);
     Some(RotationConfig {
         rules: rules?,
-        schedule_file,
-        revoked,
-        revoked_file,
-        extra_jwks_file,
+        files: lists,
         after_convergence: after_convergence?,
     })
+}
+
+fn lists(reader: &mut Reader<'_>, files: &dyn Files) -> ListFiles {
+    let lists = ListFiles {
+        schedule_file: reader.absolute_path(&settings::KEY_SCHEDULE_FILE),
+        revoked: revoked(reader),
+        revoked_file: reader.absolute_path(&settings::REVOKED_KIDS_FILE),
+        extra_jwks_file: reader.absolute_path(&settings::EXTRA_JWKS_FILE),
+    };
+    if let Err(error) = files.lists(&lists) {
+        for fault in error.faults {
+            reader.refuse(fault.variable, fault);
+        }
+    }
+    lists
 }
 
 fn rules(

@@ -1,6 +1,8 @@
 //! Lead and retention: which sums stop the start, what the report says to set, what a rehearsal may do, and, for any
 //! numbers, that an accepted configuration is safe or says that it is not.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::rotation_tests::{LEAD, MAX_AGE, MAX_TTL, POLL, RETAIN, SKEW, VERIFIER_TTL, rotation};

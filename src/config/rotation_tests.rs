@@ -1,11 +1,13 @@
 //! Rotation and the admin listener: their defaults, where each value arrives, and every bad one. The sums are in
 //! rotation_sums_tests.rs.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
 use super::tests::{LABEL, MODULE, URI, assert_refused, parsed};
 use super::*;
+use crate::jose::Kid;
 use crate::keys::rules::DEFAULT_LEAD;
 
 pub(super) const POLL: &str = "MACP_AUTH_KEY_POLL_SECONDS";
@@ -41,10 +43,10 @@ fn nothing_set_is_the_documented_default() {
             unsafe_timing: false,
         }
     );
-    assert_eq!(config.rotation.schedule_file, None);
-    assert_eq!(config.rotation.revoked, BTreeSet::new());
-    assert_eq!(config.rotation.revoked_file, None);
-    assert_eq!(config.rotation.extra_jwks_file, None);
+    assert_eq!(config.rotation.files.schedule_file, None);
+    assert_eq!(config.rotation.files.revoked, BTreeSet::new());
+    assert_eq!(config.rotation.files.revoked_file, None);
+    assert_eq!(config.rotation.files.extra_jwks_file, None);
     assert!(!config.rotation.after_convergence);
     assert_eq!(config.admin, None);
 }
@@ -85,15 +87,15 @@ fn every_value_arrives_where_it_belongs() {
     );
     let named = |path: &Option<PathBuf>| path.as_deref().and_then(Path::to_str).map(str::to_owned);
     assert_eq!(
-        named(&rotation.schedule_file).as_deref(),
+        named(&rotation.files.schedule_file).as_deref(),
         Some("/etc/schedule.toml")
     );
     assert_eq!(
-        named(&rotation.revoked_file).as_deref(),
+        named(&rotation.files.revoked_file).as_deref(),
         Some("/etc/revoked")
     );
     assert_eq!(
-        named(&rotation.extra_jwks_file).as_deref(),
+        named(&rotation.files.extra_jwks_file).as_deref(),
         Some("/etc/extra.json")
     );
     assert!(rotation.after_convergence);
@@ -147,7 +149,7 @@ fn revoked_kids_are_separated_by_spaces_or_commas() {
     let kid = |name: &str| Kid::pinned(name.into()).unwrap();
     for text in ["a b", "a,b", " a ,\tb, ", "b\na", "a,,b a"] {
         assert_eq!(
-            rotation(&[(REVOKED, text)]).revoked,
+            rotation(&[(REVOKED, text)]).files.revoked,
             BTreeSet::from([kid("a"), kid("b")]),
             "{text:?}"
         );

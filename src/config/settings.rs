@@ -188,7 +188,7 @@ settings! {
     REVOKED_KIDS = Rotation "MACP_AUTH_REVOKED_KIDS", Nothing, Form::Kids, shown:
         "Keys that neither sign nor are published any more, by their `kid`.";
     REVOKED_KIDS_FILE = Rotation "MACP_AUTH_REVOKED_KIDS_FILE", Nothing, Form::Path, shown:
-        "File of such keys: one `kid` a line, in double quotes where it has a space; a line that starts with `#` is a comment.";
+        "File of such keys: one `kid` a line, in double quotes where it has a space or a comma; a line that starts with `#` is a comment.";
     EXTRA_JWKS_FILE = Rotation "MACP_AUTH_EXTRA_JWKS_FILE", Nothing, Form::Path, shown:
         "JWKS of public keys that are published beside our own: those of a second site, or of a service that is being replaced.";
     ACTIVATE_AFTER_CONVERGENCE = Rotation "MACP_AUTH_ACTIVATE_AFTER_CONVERGENCE", Value("0"), Form::Switch, shown:

@@ -3,7 +3,7 @@
 //! Any variable of a token means the token, even a half or misspelt one; a pinned key as well is a contradiction.
 
 use super::fault::{Fault, Given, SourceFault};
-use super::pin_file::Files;
+use super::files::Files;
 use super::reader::Reader;
 use super::settings::{self, TOKEN_PREFIX};
 use super::{KeySource, token};

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::fault::{Fault, Given, RotationFault, TokenFault};
-use super::pin_file::{self, Files};
+use super::files::Files;
+use super::pin_file;
 use super::reader::Reader;
 use super::settings::{self, FEWEST_SESSIONS, Form, QUEUE_PER_SESSION, Setting};
 use super::{
@@ -43,6 +44,9 @@ pub(super) fn read(
     let queue_length = count(reader, &settings::QUEUE_LENGTH)
         .unwrap_or_else(|| sessions.saturating_mul(QUEUE_PER_SESSION));
     let state_dir = reader.absolute_path(&settings::STATE_DIR);
+    if let Some(path) = &state_dir {
+        reader.accept(&settings::STATE_DIR, files.state_dir(path));
+    }
     let stuck_exit = reader.number(&settings::STUCK_EXIT_SECONDS);
     let places = places?;
     if places.len() > 1 && !reader.is_set(&settings::STATE_DIR) {

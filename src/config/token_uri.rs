@@ -6,7 +6,8 @@
 use std::path::PathBuf;
 
 use super::fault::TokenFault;
-use super::pin_file::{self, Files, PinDefect, PinFileError};
+use super::files::Files;
+use super::pin_file::{self, PinDefect, PinFileError};
 use super::token::{LONGEST_LABEL, LONGEST_SERIAL, Place};
 use super::{KeySelector, Pin, PinSource, TokenSelector};
 use crate::keys::pkcs11::uri::{Attribute, Pkcs11Uri};

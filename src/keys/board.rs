@@ -8,14 +8,18 @@
 //! Supervisors report looks, one thread ticks, requests read the ring. What to do is decided in [`Memory`] and [`Edition`].
 
 mod alarms;
+mod keeper;
 mod overview;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
+
+use keeper::{Keeper, Kept, Snapshot};
 
 use super::alarm::Alarm;
 use super::clock_watch::ClockWatch;
@@ -26,13 +30,14 @@ use super::memory::{Found, Memory, TokenName};
 use super::ring::JwksVersion;
 use super::rules::Rules;
 use super::verifiers::Verifiers;
-use super::{KeyRing, PublishedKey, saved};
+use super::{KeyRing, PublishedKey};
 use crate::clock::{Moment, UnixSeconds};
 use crate::jose::{Algorithm, Kid};
 use crate::state_dir::StateDir;
 
 pub use overview::{
-    KeyOverview, LookOverview, Overview, Role, TokenHealth, TokenIdentity, VerifierOverview,
+    KeyOverview, LookOverview, Overview, REVOKED, Role, TokenHealth, TokenIdentity,
+    VerifierOverview,
 };
 
 /// What holds for all keys.
@@ -57,8 +62,7 @@ pub struct Board {
     ring: ArcSwap<KeyRing>,
     /// No file is read or written while it is held: requests wait for it, and a disk may hang.
     state: Mutex<State>,
-    /// The number of the last copy that was written.
-    saved: Mutex<u64>,
+    keeper: Keeper,
     verifiers: Mutex<Verifiers>,
     clock: ClockWatch,
 }
@@ -75,9 +79,9 @@ struct State {
     names: BTreeMap<TokenName, BTreeSet<KeyName>>,
     /// What a look found and did not use.
     refused_keys: BTreeMap<TokenName, Vec<String>>,
-    /// How many copies were made to be written.
-    copies: u64,
-    unsaved: Option<String>,
+    /// How many snapshots were made to be written.
+    snapshots: u64,
+    kept: Kept,
     tombstone: Option<Arc<PublishedKey>>,
     alarms: Vec<Alarm>,
 }
@@ -90,11 +94,11 @@ impl Board {
     pub fn open(config: BoardConfig, mut memory: Memory, now: Moment) -> Result<Self, ListsError> {
         memory.knows_only(&config.tokens);
         let lists = Lists::read(&config.files, memory.revoked())?;
+        let keeper = Keeper::new(config.directory.clone());
         let board = Self {
             ring: ArcSwap::from_pointee(KeyRing::empty(config.rules)),
             clock: ClockWatch::new(now, memory.latest()),
             verifiers: Mutex::new(Verifiers::default()),
-            saved: Mutex::new(0),
             state: Mutex::new(State {
                 memory,
                 lists,
@@ -102,11 +106,15 @@ impl Board {
                 empty_looks: BTreeMap::new(),
                 names: BTreeMap::new(),
                 refused_keys: BTreeMap::new(),
-                copies: 0,
-                unsaved: None,
+                snapshots: 0,
+                kept: Kept {
+                    is_shared: keeper.is_shared(),
+                    ..Kept::default()
+                },
                 tombstone: None,
                 alarms: Vec::new(),
             }),
+            keeper,
             config,
         };
         // Whatever the clock says: a JWKS from what was saved is better than none.
@@ -159,14 +167,25 @@ impl Board {
         state.memory.resume(token, &self.config.rules, now.wall);
         state.memory.look(token, found, now.wall);
         self.publish(&mut state, now.wall);
-        let copy = self.copy(&mut state, now.wall);
+        let snapshot = self.snapshot(&mut state, now.wall);
         drop(state);
-        self.save(copy);
+        self.save(&snapshot);
     }
 
     /// How a schedule may name what a complete look has found.
     pub fn named(&self, token: &TokenName, names: BTreeSet<KeyName>) {
         self.state.lock().names.insert(token.clone(), names);
+    }
+
+    /// Takes in a key of this process.
+    pub fn holds(&self, key: &LocalKey, now: Moment) {
+        let found = Found {
+            key: key.published(),
+            instant: UnixSeconds::EVER,
+            created: None,
+        };
+        let memory = TokenName::new(Path::new("memory"), "of this process");
+        self.looked(&memory, &[found], Vec::new(), now);
     }
 
     /// A look at a token failed, or found nothing where there was something: what is known stays.
@@ -213,8 +232,8 @@ impl Board {
         // A time that nobody believes is not written down.
         if changed && self.may_sign(now) {
             tracing::info!("the lists of keys have changed (revoked, extra, schedule)");
-            let copy = self.copy(&mut self.state.lock(), now.wall);
-            self.save(copy);
+            let snapshot = self.snapshot(&mut self.state.lock(), now.wall);
+            self.save(&snapshot);
         }
     }
 
@@ -256,27 +275,22 @@ impl Board {
         }
     }
 
-    /// What is to be written, with its number.
-    fn copy(&self, state: &mut State, now: UnixSeconds) -> (u64, Memory) {
+    /// What is to be written.
+    fn snapshot(&self, state: &mut State, now: UnixSeconds) -> Snapshot {
         let revoked = state.lists.revoked_by_file(&self.config.files);
         state.memory.revoke(revoked);
         state.memory.mints(&self.config.rules, now);
-        state.copies += 1;
-        (state.copies, state.memory.clone())
+        state.snapshots += 1;
+        Snapshot {
+            number: state.snapshots,
+            memory: state.memory.clone(),
+        }
     }
 
-    /// Of two copies the later one stays.
-    fn save(&self, (number, memory): (u64, Memory)) {
-        let Some(directory) = &self.config.directory else {
-            return;
-        };
-        let mut last = self.saved.lock();
-        if number < *last {
-            return;
+    fn save(&self, snapshot: &Snapshot) {
+        if let Some(kept) = self.keeper.save(snapshot) {
+            self.state.lock().kept = kept;
         }
-        *last = number;
-        let outcome = saved::save(directory, &memory);
-        self.state.lock().unsaved = outcome.err().map(|error| error.to_string());
     }
 }
 

@@ -3,6 +3,7 @@
 use super::tests::{T, after, config, found, key, kinds, open, published, token};
 use super::*;
 use crate::keys::alarm::AlarmKind;
+use crate::keys::saved;
 use crate::keys::schedule::Created;
 use std::fs;
 use std::path::Path;
@@ -55,7 +56,10 @@ fn an_instance_whose_memory_is_lost_says_so_for_as_long_as_it_may_matter() {
     let told = |board: &Board, at: Moment| {
         board.tick(at);
         let why = board.why_memory_is_lost(at.wall);
-        let alarm = kinds(board).contains(&AlarmKind::State);
+        let alarms = board.alarms();
+        let alarm = alarms
+            .iter()
+            .any(|alarm| alarm.detail.contains("cannot be read"));
         assert_eq!(why.is_some(), alarm, "{why:?}");
         assert!(why.is_none_or(|why| why.contains("state/jwks.json: ")));
         alarm
@@ -73,6 +77,28 @@ fn an_instance_whose_memory_is_lost_says_so_for_as_long_as_it_may_matter() {
     }
     let kept = directory.read("jwks.json.damaged").unwrap();
     assert_eq!(kept.as_deref(), Some(&b"{"[..]));
+}
+
+#[test]
+fn a_directory_of_two_services_is_an_alarm_until_one_of_them_is_gone() {
+    let home = tempfile::tempdir().unwrap();
+    let saving = BoardConfig {
+        directory: Some(StateDir::open(&home.path().join("state")).unwrap()),
+        ..config()
+    };
+    let look = |board: &Board, at: Moment| {
+        board.looked(&token(), &[found(&key(), 0)], Vec::new(), at);
+        board.tick(at);
+        kinds(board).contains(&AlarmKind::State)
+    };
+    let first = open(saving.clone());
+    let second = open(saving);
+
+    assert!(kinds(&second).contains(&AlarmKind::State));
+    assert!(!look(&first, after(1)));
+    assert!(look(&second, after(2)));
+    drop(first);
+    assert!(!look(&second, after(3)));
 }
 
 #[test]

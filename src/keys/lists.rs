@@ -59,7 +59,7 @@ pub struct ListsError {
 
 /// One file, and what is wrong with it.
 #[derive(Debug, thiserror::Error)]
-#[error("{variable} names {}, which cannot be used: {fault}", .path.display())]
+#[error("{variable} {}", self.unnamed())]
 pub struct FileFault {
     pub variable: &'static str,
     pub path: PathBuf,
@@ -100,6 +100,14 @@ const MOST_BYTES: u64 = 256 * 1024;
 const REVOKED: &str = "MACP_AUTH_REVOKED_KIDS_FILE";
 const EXTRA: &str = "MACP_AUTH_EXTRA_JWKS_FILE";
 const SCHEDULE: &str = "MACP_AUTH_KEY_SCHEDULE_FILE";
+
+impl FileFault {
+    /// For who has named the variable already.
+    pub fn unnamed(&self) -> String {
+        let Self { path, fault, .. } = self;
+        format!("names {}, which cannot be used: {fault}", path.display())
+    }
+}
 
 impl Lists {
     /// The first look. `revoked`: what the file of revoked kids said in an earlier life, and says still where it was emptied

@@ -30,13 +30,11 @@ use std::sync::Arc;
 
 use std::io;
 use std::net::IpAddr;
-use std::path::Path;
 
 use arc_swap::Guard;
 
 use crate::clock::{Deadline, Moment, UnixSeconds};
 use crate::jose::{Jwt, SigningInput};
-use memory::{Found, TokenName};
 use ring::JwksVersion;
 use rounds::Rounds;
 
@@ -104,13 +102,7 @@ impl Signer {
     /// # Errors
     /// The system's, where it gives no thread.
     pub fn local(key: local::LocalKey, board: Arc<Board>, now: Moment) -> io::Result<Self> {
-        let found = Found {
-            key: key.published(),
-            instant: UnixSeconds::EVER,
-            created: None,
-        };
-        let memory = TokenName::new(Path::new("memory"), "of this process");
-        board.looked(&memory, &[found], Vec::new(), now);
+        board.holds(&key, now);
         Self::of(Source::Local(key), board)
     }
 

@@ -1,5 +1,8 @@
 //! What configuration is refused: exit code 1, nothing on stdout, every problem at once, each by its variable's name.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
 use crate::harness::vectors::RFC7515_A3_KEY;
 use crate::harness::{Launch, SoftHsm};
 
@@ -140,6 +143,51 @@ fn every_problem_stands_in_one_report() {
     ] {
         assert!(stderr.contains(name), "{name}: {stderr}");
     }
+}
+
+#[test]
+fn files_that_would_stop_the_start_stand_in_the_same_report_and_nothing_is_made() {
+    let hsm = SoftHsm::without_token();
+    fs::write(hsm.path("extra"), "no set").unwrap();
+    fs::write(hsm.path("schedule"), "?").unwrap();
+    fs::create_dir(hsm.path("open")).unwrap();
+    fs::set_permissions(hsm.path("open"), fs::Permissions::from_mode(0o777)).unwrap();
+    let launch = |state: &str| {
+        hsm.launch()
+            .set("MACP_AUTH_ISSUER", "")
+            .set("MACP_AUTH_REVOKED_KIDS_FILE", hsm.path("missing"))
+            .set("MACP_AUTH_EXTRA_JWKS_FILE", hsm.path("extra"))
+            .set("MACP_AUTH_KEY_SCHEDULE_FILE", hsm.path("schedule"))
+            .set("MACP_AUTH_STATE_DIR", hsm.path(state))
+    };
+    let files = |name: &str, file: &str| format!("{name} names {}", hsm.path(file).display());
+    let lists = [
+        "MACP_AUTH_ISSUER".to_owned(),
+        files("MACP_AUTH_REVOKED_KIDS_FILE", "missing"),
+        files("MACP_AUTH_EXTRA_JWKS_FILE", "extra"),
+        files("MACP_AUTH_KEY_SCHEDULE_FILE", "schedule"),
+    ];
+    for state in ["open/new", "open", "extra", "away/new"] {
+        let shown = launch(state).arguments(&["config"]).run();
+        assert_eq!(shown.code, Some(1), "{state}");
+        let (_, problems) = shown.stdout.split_once("Problems:").unwrap();
+        let refused = launch(state).refused();
+        for said in [problems, &refused] {
+            for problem in lists
+                .iter()
+                .map(String::as_str)
+                .chain(["MACP_AUTH_STATE_DIR names"])
+            {
+                assert!(said.contains(problem), "{state}: {problem}: {said}");
+            }
+        }
+        assert!(!hsm.path("away").exists() && !hsm.path("open/new").exists());
+    }
+
+    let good = hsm.launch().set("MACP_AUTH_STATE_DIR", hsm.path("state"));
+    let shown = good.arguments(&["config"]).run();
+    assert_eq!(shown.code, Some(0), "{shown:?}");
+    assert!(!hsm.path("state").exists());
 }
 
 #[test]

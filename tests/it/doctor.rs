@@ -325,6 +325,7 @@ fn as_many_signatures_are_timed_as_asked_for() {
 fn a_pin_that_was_refused_once_is_not_tried_again_until_somebody_says_so() {
     let hsm = SoftHsm::with_key("ES256");
     let state = hsm.path("state");
+    fs::create_dir(&state).unwrap();
     let launch = || hsm.spied_launch().set("MACP_AUTH_STATE_DIR", &state);
     hsm.write_pin("wrong-0000");
 

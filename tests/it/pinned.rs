@@ -322,3 +322,27 @@ fn an_rsa_key_without_crt_members_is_refused_or_rebuilt_but_never_signs_wrongly(
         );
     }
 }
+
+#[test]
+fn a_revoked_pinned_key_is_replaced_by_another_that_is_pinned() {
+    let launch = || pinned("ES256", RFC7515_A3_KEY);
+
+    let bound = launch().arguments(&["keys", "revoke-bound", "key-1"]).run();
+    assert_eq!(bound.code, Some(0), "{bound:?}");
+    for said in [
+        "ES256, ACTIVE, signs now",
+        "Pin another",
+        "pin it (MACP_AUTH_SIGNING_KEY_JSON)",
+    ] {
+        assert!(bound.stdout.contains(said), "{said}: {bound:?}");
+    }
+
+    let mut service = launch().set("MACP_AUTH_REVOKED_KIDS", "key-1").start();
+    assert_eq!(service.post(r#"{"sender":"a"}"#).status, 503);
+    let log = service.log_to_its_end();
+    assert!(
+        log.contains("Pin another (MACP_AUTH_SIGNING_KEY_JSON)"),
+        "{log}"
+    );
+    assert!(!log.contains("keys generate --now"), "{log}");
+}

@@ -3,6 +3,7 @@
 //! Tokens are looked at one after the other, because they may share a module; the trouble of one does not keep the next
 //! from being checked.
 
+use super::super::keys::KeysError;
 use super::super::opened::state_directory;
 use super::finding::Finding;
 use super::token::Token;
@@ -11,7 +12,7 @@ use crate::clock::{Moment, UnixSeconds};
 use crate::config::Pkcs11Config;
 use crate::keys::memory::Memory;
 use crate::keys::pkcs11::pin_guard::PinGuard;
-use crate::keys::{Board, BoardConfig, saved};
+use crate::keys::{Board, BoardConfig, Overview, saved};
 
 pub(super) fn check(
     board_config: BoardConfig,
@@ -44,8 +45,9 @@ pub(super) fn check(
         // How far the checks came stands in what they said.
         let (Ok(()) | Err(Enough)) = token.check();
     }
-    if !board.ring().keys().is_empty() {
-        reporter.found(signing_key(&board, UnixSeconds::now()));
+    let overview = board.overview(Moment::now());
+    if !overview.keys.is_empty() {
+        reporter.found(signing_key(&overview));
     }
     Ok(())
 }
@@ -60,7 +62,11 @@ fn guard(config: &Pkcs11Config, orders: Orders, reporter: &Reporter) -> Result<P
     const DIRECTORY: &str = "state directory";
     const GUARD: &str = "PIN guard";
     reporter.checking(DIRECTORY);
-    let directory = reporter.expect(DIRECTORY, state_directory(config), "")?;
+    let directory = reporter.expect(
+        DIRECTORY,
+        state_directory(config).map_err(KeysError::State),
+        "",
+    )?;
     let remembers = directory.is_some();
     if remembers {
         reporter.found(Finding::ok(
@@ -78,26 +84,41 @@ fn guard(config: &Pkcs11Config, orders: Orders, reporter: &Reporter) -> Result<P
         ));
     }
     if !remembers {
-        reporter.found(Finding::ok(
-            GUARD,
-            "without MACP_AUTH_STATE_DIR refused PINs are remembered by a running service alone",
-        ));
+        let text = match config.state_dir {
+            None => {
+                "without MACP_AUTH_STATE_DIR refused PINs are remembered by a running service alone"
+            }
+            Some(_) => {
+                "MACP_AUTH_STATE_DIR is not there yet, and root does not make it: a PIN refused now is forgotten. Run this as the user of the service"
+            }
+        };
+        reporter.found(Finding::ok(GUARD, text));
     }
     Ok(guard)
 }
 
-fn signing_key(board: &Board, now: UnixSeconds) -> Finding {
+/// Keys that are only remembered sign nothing.
+fn signing_key(overview: &Overview) -> Finding {
     const CHECK: &str = "signing key";
-    let ring = board.ring();
-    let usable = ring.keys().len();
-    ring.signing_key(now).map_or_else(
-        || {
-            Finding::failed(
-                CHECK,
-                format!("{usable} usable, but none signs now"),
-                "Make one that does: `keys generate --now`; or correct MACP_AUTH_SIGNING_ALG",
-            )
-        },
-        |key| Finding::ok(CHECK, format!("{} signs, of {usable} usable", key.kid())),
-    )
+    let published = overview.keys.iter().filter(|key| key.published);
+    let (proved, remembered): (Vec<_>, Vec<_>) = published.partition(|key| key.proved);
+    let usable = proved.len();
+    match &overview.signing {
+        Some(kid) if proved.iter().any(|key| key.key.kid() == kid) => {
+            Finding::ok(CHECK, format!("{kid} signs, of {usable} usable"))
+        }
+        Some(kid) => Finding::failed(
+            CHECK,
+            format!(
+                "it is the turn of {kid}, and no token that can sign with it was found; {} keys are published from memory alone",
+                remembered.len()
+            ),
+            "See to what failed above",
+        ),
+        None => Finding::failed(
+            CHECK,
+            format!("{usable} usable, but none signs now"),
+            "Make one that does: `keys generate --now`; or correct MACP_AUTH_SIGNING_ALG",
+        ),
+    }
 }

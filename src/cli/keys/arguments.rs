@@ -95,7 +95,7 @@ pub struct PlanArguments {
 #[derive(Debug, Args)]
 pub struct MakeArguments {
     /// RS256 makes an RSA key, ES256 one on P-256 [default: as the present key, else RS256]
-    #[arg(long = "alg", value_parser = PossibleValuesParser::new(["RS256", "ES256"]).try_map(|name| name.parse::<Algorithm>()))]
+    #[arg(long = "alg", ignore_case = true, value_parser = PossibleValuesParser::new(["RS256", "ES256"]).try_map(|name| name.to_ascii_uppercase().parse::<Algorithm>()))]
     pub algorithm: Option<Algorithm>,
     /// A PIN that may generate, instead of the configured one
     #[arg(long, value_name = "PATH")]

@@ -101,8 +101,7 @@ impl Object<'_> {
 impl Row<'_> {
     fn state(&self) -> &'static str {
         match (self.key, self.refusal()) {
-            (Some(key), _) if key.revoked => "REVOKED",
-            (Some(key), _) => key.role.name(),
+            (Some(key), _) => key.state(),
             (None, Some(_)) => "REFUSED",
             (None, None) => "-",
         }

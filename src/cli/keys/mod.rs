@@ -155,7 +155,7 @@ pub enum KeysError {
         error: Box<Self>,
         done: DestroyedSoFar,
     },
-    #[error(transparent)]
+    #[error("MACP_AUTH_STATE_DIR {0}")]
     State(#[from] StateDirError),
     #[error(transparent)]
     Lists(#[from] ListsError),
@@ -292,7 +292,7 @@ fn configured(outside: &mut Outside<'_>, pin_file: Option<&Path>) -> Option<Conf
         outside.environment.remove("MACP_AUTH_PKCS11_PIN");
         outside.environment.set(PIN_FILE.name, path);
     }
-    let mut parsed = outside.parsed();
+    let mut parsed = outside.parsed(&pin_file::read);
     if let (Err(report), Some(_)) = (&mut parsed, pin_file) {
         let of_it = |problem: &&mut Problem| problem.name == PIN_FILE.name;
         for problem in report.problems.iter_mut().filter(of_it) {

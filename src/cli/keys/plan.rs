@@ -195,11 +195,7 @@ impl Line {
         Self {
             name: format!("{algorithm} {name}"),
             kid,
-            state: if key.revoked {
-                "REVOKED"
-            } else {
-                key.role.name()
-            },
+            state: key.state(),
             life: Life {
                 // At the latest: every instance has then looked.
                 published: created.map_or(UnixSeconds::EVER, |created| {

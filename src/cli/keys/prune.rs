@@ -24,6 +24,7 @@ use crate::keys::board::{KeyOverview, Overview, Role};
 use crate::keys::pkcs11::ckr::Failure;
 use crate::keys::pkcs11::destroy::{self, DestroyFault};
 use crate::keys::pkcs11::discovery::KeyReport;
+use crate::keys::rules::Rules;
 use crate::keys::schedule::State;
 
 /// The keys whose private half was destroyed, at the end or before a token failed.
@@ -46,6 +47,7 @@ struct Doomed<'a> {
 
 struct Answer<'a> {
     now: UnixSeconds,
+    rules: Rules,
     destroyed: bool,
     doomed: Vec<Doomed<'a>>,
     /// Expired keys that are kept.
@@ -205,6 +207,7 @@ impl<'a> Answer<'a> {
         }
         Self {
             now: overview.now,
+            rules: overview.rules,
             destroyed: false,
             doomed,
             unsettled,
@@ -229,6 +232,8 @@ impl<'a> Answer<'a> {
             "dry_run": !self.destroyed,
             "keys": keys.collect::<Vec<_>>(),
             "kept": kept.collect::<Vec<_>>(),
+            "retain_seconds": self.rules.retain,
+            "max_ttl_seconds": self.rules.max_ttl,
             "warnings": self.complaints,
         })
     }
@@ -264,6 +269,10 @@ impl<'a> Answer<'a> {
                 text.push_str("nothing was destroyed; `keys prune --yes` destroys these for good\n");
             }
         }
+        let Rules {
+            retain, max_ttl, ..
+        } = self.rules;
+        writeln!(text, "counted with a retention of {retain} s (MACP_AUTH_KEY_RETAIN_SECONDS) and tokens that live {max_ttl} s at most (MACP_AUTH_MAX_TTL_SECONDS)").ok();
         for complaint in &self.complaints {
             writeln!(text, "warning: {complaint}").ok();
         }

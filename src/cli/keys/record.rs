@@ -48,6 +48,11 @@ pub enum RecordError {
         "{given} attestations for {tokens} tokens. Give --attestation once for each, in the order of the configuration"
     )]
     Attestations { given: usize, tokens: usize },
+    #[error(
+        "--attestation {} is empty, as where the tool of the vendor failed, and proves nothing. Write the attestation again, and name that file",
+        .path.display()
+    )]
+    EmptyAttestation { path: PathBuf },
     #[error(transparent)]
     Token(#[from] TokenFault),
     #[error("{} does not hold: {fault}", .path.display())]
@@ -122,6 +127,10 @@ fn numbered(path: &Path, number: usize) -> PathBuf {
 
 fn attached(path: &Path) -> Result<Attestation, RecordError> {
     let content = read(path)?;
+    if content.is_empty() {
+        let path = path.to_owned();
+        return Err(RecordError::EmptyAttestation { path });
+    }
     let name = path.file_name().unwrap_or_default();
     Ok(Attestation {
         file: name.to_string_lossy().into_owned(),

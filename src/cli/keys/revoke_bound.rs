@@ -11,11 +11,11 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::super::preview::Preview;
+use super::super::preview::{Preview, board_config, of_pinned};
 use super::arguments::RevokeBoundArguments;
 use super::{KeysError, known};
 use crate::clock::Moment;
-use crate::config::Config;
+use crate::config::{Config, KeySource};
 use crate::jose::Kid;
 use crate::keys::board::{KeyOverview, Overview};
 use crate::keys::lists::revoked::line_of;
@@ -43,6 +43,8 @@ struct Answer<'a> {
     /// What would be wrong that is not wrong now.
     alarms: Vec<String>,
     file: Option<&'a Path>,
+    /// How to come by one.
+    another: &'static str,
 }
 
 pub(super) fn answer(
@@ -50,10 +52,8 @@ pub(super) fn answer(
     asked: &RevokeBoundArguments,
     now: Moment,
 ) -> Result<String, KeysError> {
-    let preview = Preview::of(config, now)?;
-    let before = preview.board.overview(now);
+    let (before, after) = with_and_without(config, &asked.kid, now)?;
     let key = known(&before, &asked.kid)?;
-    let after = preview.without(config, key.key.kid(), now)?.overview(now);
     let new = after.alarms.iter();
     let new = new.filter(|alarm| !before.alarms.contains(alarm));
     let answer = Answer {
@@ -63,13 +63,45 @@ pub(super) fn answer(
         bound: Bound::of(&before.rules),
         alarms: new.map(|alarm| alarm.detail.clone()).collect(),
         after,
-        file: config.rotation.revoked_file.as_deref(),
+        another: match config.source {
+            KeySource::Pkcs11(_) => "`keys generate`",
+            KeySource::Ephemeral(_) | KeySource::Env(_) => {
+                "pin it (MACP_AUTH_SIGNING_KEY_JSON), and restart the service"
+            }
+        },
+        file: config.rotation.files.revoked_file.as_deref(),
     };
     Ok(if asked.json {
         format!("{}\n", answer.json())
     } else {
         answer.text()
     })
+}
+
+/// What there is, and what would be without the key.
+fn with_and_without(
+    config: &Config,
+    kid: &str,
+    now: Moment,
+) -> Result<(Overview, Overview), KeysError> {
+    match &config.source {
+        KeySource::Ephemeral(_) => Err(KeysError::Ephemeral),
+        KeySource::Env(pinned) => {
+            let before = of_pinned(board_config(config, None), pinned, now)?.overview(now);
+            let mut revoking = board_config(config, None);
+            let kid = known(&before, kid)?.key.kid().clone();
+            revoking.files.revoked.insert(kid);
+            let after = of_pinned(revoking, pinned, now)?.overview(now);
+            Ok((before, after))
+        }
+        KeySource::Pkcs11(_) => {
+            let preview = Preview::of(config, now)?;
+            let before = preview.board.overview(now);
+            let kid = known(&before, kid)?.key.kid();
+            let after = preview.without(config, kid, now)?.overview(now);
+            Ok((before, after))
+        }
+    }
 }
 
 impl Bound {
@@ -130,7 +162,8 @@ impl Answer<'_> {
             Some(kid) => writeln!(text, "  {kid} signs").ok(),
             None => writeln!(
                 text,
-                "  no key signs, and mints are refused (503), until there is another: `keys generate`"
+                "  no key signs, and mints are refused (503), until there is another: {}",
+                self.another
             )
             .ok(),
         };

@@ -77,7 +77,7 @@ impl Board {
             alarms.extend(state.of_unknown_revoked());
         }
         alarms.extend(of_overtaken(&ring));
-        alarms.extend(of_successor(&ring, now.wall));
+        alarms.extend(of_successor(&ring, self.new_key(), now.wall));
         alarms.extend(self.of_convergence(&ring, now.wall));
         alarms.sort();
         alarms.dedup();
@@ -102,6 +102,14 @@ impl Board {
             Alarm::new(AlarmKind::Clock, "the system clock has jumped by more than a minute, or shows a time before one that was written down: nothing is signed and no key changes its state. Set it right, or confirm it with SIGHUP")
         });
         faults.chain(clock)
+    }
+
+    /// How to come by a key that signs at once.
+    fn new_key(&self) -> &'static str {
+        if self.config.tokens.is_empty() {
+            return "Pin another (MACP_AUTH_SIGNING_KEY_JSON) and restart the service";
+        }
+        "Make one with `keys generate --now`"
     }
 
     fn of_convergence(&self, ring: &KeyRing, now: UnixSeconds) -> Option<Alarm> {
@@ -154,11 +162,14 @@ impl State {
             let kid = known.key.kid();
             Alarm::new(AlarmKind::KeyGone, format!("no token holds {kid} any more. It stays published here until its removal; a replica that starts without memory cannot publish it. Destroy keys with `keys prune`, which waits until they have expired"))
         });
-        let unsaved = self.unsaved.iter().map(|error| {
+        let unsaved = self.kept.unsaved.iter().map(|error| {
             Alarm::new(AlarmKind::State, format!("what is known of the keys could not be saved ({error}): a start without the HSM would serve less. Check MACP_AUTH_STATE_DIR"))
         });
+        let shared = self.kept.is_shared.then(|| {
+            Alarm::new(AlarmKind::State, "another running service uses the same MACP_AUTH_STATE_DIR, and each overwrites what the other remembers of its keys. Give each instance a directory of its own; if that was the service before a restart, this is over at the next complete look")
+        });
         let keys = refused.chain(gone).chain(instants);
-        looks.chain(keys).chain(unsaved)
+        looks.chain(keys).chain(unsaved).chain(shared)
     }
 
     /// For as long as it may matter what was known.
@@ -231,13 +242,13 @@ fn of_overtaken(ring: &KeyRing) -> impl Iterator<Item = Alarm> {
 }
 
 /// Not the key whose turn it is signs.
-fn of_successor(ring: &KeyRing, now: UnixSeconds) -> Vec<Alarm> {
+fn of_successor(ring: &KeyRing, new_key: &str, now: UnixSeconds) -> Vec<Alarm> {
     let table = ring.timetable();
     let order = table.order(now, table.usual_life(), ring.held());
     let first = order.first();
     let revoked = table.is_left_without_signer(now).then(|| {
         let detail = first.map_or_else(
-            || "the key whose turn it is has been revoked, and no other may sign. Make one with `keys generate --now`".to_owned(),
+            || format!("the key whose turn it is has been revoked, and no other may sign. {new_key}"),
             |turn| format!("the key whose turn it is has been revoked; {} signs in its place. Make a new key with `keys rotate`", turn.kid),
         );
         Alarm::new(AlarmKind::ActiveRevoked, detail)

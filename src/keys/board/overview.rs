@@ -14,6 +14,9 @@ use crate::keys::rules::Rules;
 use crate::keys::schedule::{Created, State};
 use crate::keys::{KeyRing, Part, PublishedKey};
 
+/// The state of a revoked key, whatever its role was.
+pub const REVOKED: &str = "REVOKED";
+
 /// See the module.
 #[derive(Debug, Clone)]
 pub struct Overview {
@@ -265,6 +268,14 @@ fn scheduled(state: &super::State, ring: &KeyRing, now: UnixSeconds) -> Vec<KeyO
 }
 
 impl KeyOverview {
+    /// As lists and metrics name it: revoked before all else.
+    pub const fn state(&self) -> &'static str {
+        if self.revoked {
+            return REVOKED;
+        }
+        self.role.name()
+    }
+
     /// Its turn is to come.
     pub fn is_prepared(&self) -> bool {
         self.role == Role::Scheduled(State::Prepared) && !self.revoked

@@ -1,5 +1,5 @@
 //! The file of revoked kids: one a line, blank lines, and comments from `#` on at the start of a line or after white space.
-//! What stands in double quotes is a JSON string, and all of it one kid: so a kid may have spaces.
+//! What stands in double quotes is a JSON string, and all of it one kid: so a kid may have spaces and commas.
 //!
 //! A line that is not understood refuses the file: a kid that an operator believes revoked must be. Lines are told by
 //! number, never shown: a path named by mistake may lead to anything.
@@ -17,6 +17,10 @@ pub enum RevokedFault {
         "line {line} has more than one word. Write one kid a line, in double quotes where it has a space, and # before a comment"
     )]
     Words { line: usize },
+    #[error(
+        "line {line} has a comma, which separates nothing here. Write one kid a line, and a kid that has a comma in it in double quotes"
+    )]
+    Comma { line: usize },
     #[error("line {line} has a character that does not show. Write the kid anew")]
     Hidden { line: usize },
 }
@@ -72,6 +76,9 @@ fn kid_of(words: &str, line: usize) -> Result<Option<Kid>, RevokedFault> {
     if words.next().is_some() {
         return Err(RevokedFault::Words { line });
     }
+    if word.contains(',') {
+        return Err(RevokedFault::Comma { line });
+    }
     let kid = written_kid(word).ok_or(RevokedFault::Hidden { line })?;
     Ok(Some(kid))
 }
@@ -121,6 +128,7 @@ mod tests {
                 " \"my key\"\t# lost\n\"a # b\"\r\n",
                 &["a # b", "my key"],
             ),
+            ("a comma in quotes", "\"a,b\"", &["a,b"]),
             ("escapes", r#""\u001b\"\n""#, &["\u{1b}\"\n"]),
             (
                 "a thumbprint",
@@ -138,6 +146,12 @@ mod tests {
     fn a_line_that_is_no_kid_refuses_the_list() {
         for (name, text, want) in [
             ("two words", "a\n\nb c\n", RevokedFault::Words { line: 3 }),
+            (
+                "as in the variable",
+                "a\nb,c",
+                RevokedFault::Comma { line: 2 },
+            ),
+            ("a comma at the end", "a,", RevokedFault::Comma { line: 1 }),
             ("half quoted", "\"b c\n", RevokedFault::Words { line: 1 }),
             (
                 "quoted twice",

@@ -19,6 +19,7 @@ use super::standing;
 use super::supervisor::{Down, Supervisor};
 use super::token::{Token, TokenFault};
 use crate::clock::{Moment, UnixSeconds};
+use crate::config::settings::PIN_FILE;
 use crate::config::{Pin, PinSource, pin_file};
 use crate::keys::memory::Found;
 
@@ -213,7 +214,10 @@ impl Supervisor {
             PinSource::File(path) => match (pin_file::read(path), &self.last_pin) {
                 (Ok(pin), _) => pin,
                 (Err(_), Some(last)) => last.clone(),
-                (Err(error), None) => return Err(Down::PinFile(error.to_string())),
+                (Err(error), None) => {
+                    let named = PIN_FILE.name;
+                    return Err(Down::PinFile(format!("{named} {error}")));
+                }
             },
         };
         match &self.refused_pin {

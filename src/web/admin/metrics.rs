@@ -12,7 +12,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::Report;
 use crate::clock::UnixSeconds;
 use crate::keys::AlarmKind;
-use crate::keys::board::Role;
+use crate::keys::board::{REVOKED, Role};
 
 const PREFIX: &str = "macp_auth";
 
@@ -61,9 +61,9 @@ fn service(registry: &mut Registry, report: &Report) {
 fn keys(registry: &mut Registry, report: &Report) {
     let overview = &report.overview;
     let states = family(registry, "keys", "Keys by state");
-    for role in Role::ALL {
-        let keys = overview.keys.iter().filter(|key| key.role == role).count();
-        set(&states, "state", role.name(), whole(keys));
+    for state in Role::ALL.map(Role::name).into_iter().chain([REVOKED]) {
+        let keys = overview.keys.iter().filter(|key| key.state() == state);
+        set(&states, "state", state, whole(keys.count()));
     }
     let signing = overview.signing.as_ref();
     let signing = signing.and_then(|kid| overview.keys.iter().find(|key| key.key.kid() == kid));
@@ -189,6 +189,7 @@ mod tests {
             r#"macp_auth_alarms{kind="look"} 1"#,
             r#"macp_auth_keys{state="PREPARED"} 1"#,
             r#"macp_auth_keys{state="TOMBSTONE"} 0"#,
+            r#"macp_auth_keys{state="REVOKED"} 0"#,
             r#"macp_auth_signing_key_info{kid="active",algorithm="ES256"} 1"#,
             "macp_auth_jwks_keys 3",
             "macp_auth_next_switch_seconds 3600",
@@ -201,6 +202,21 @@ mod tests {
         }
         let age = format!(r#"macp_auth_token_look_age_seconds{{token="/module.so {EVIL}"}} 12"#);
         assert!(lines.contains(&age), "{lines:#?}");
+    }
+
+    #[test]
+    fn a_revoked_key_counts_as_revoked_and_as_nothing_else() {
+        let mut report = report();
+        let mut active = report.overview.keys.iter_mut();
+        active.find(|key| key.state() == "ACTIVE").unwrap().revoked = true;
+
+        let text = text(&report).unwrap();
+        for want in [
+            r#"macp_auth_keys{state="ACTIVE"} 0"#,
+            r#"macp_auth_keys{state="REVOKED"} 1"#,
+        ] {
+            assert!(text.lines().any(|line| line == want), "{want}: {text}");
+        }
     }
 
     #[test]

@@ -54,7 +54,7 @@ fn generate_refuses_what_it_does_not_understand_as_a_wrong_command_line() {
     let hsm = SoftHsm::new();
     for arguments in [
         &["--alg", "HS256"][..],
-        &["--alg", "rs256"],
+        &["--alg", "rs-256"],
         &["--alg", "RS256", "--activate-at", "tomorrow"],
         &[
             "--alg",

@@ -1,5 +1,7 @@
 //! Answers: told even where stdout takes nothing, and only what could be seen.
 
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, chown};
 use std::process::Stdio;
 
 use super::{Two, json, keys, kid_of, listed, states, try_keys};
@@ -9,11 +11,88 @@ use crate::harness::{Launch, SoftHsm};
 fn broken_outputs() -> [(&'static str, Stdio); 2] {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
-    let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+    let full = fs::OpenOptions::new().write(true).open("/dev/full");
     [
         ("no reader", writer.into()),
         ("a full disk", full.unwrap().into()),
     ]
+}
+
+#[test]
+fn an_algorithm_is_taken_in_any_case() {
+    let hsm = SoftHsm::new();
+    for (name, want) in [("rs256", "RS256"), ("Es256", "ES256")] {
+        let made = keys(
+            hsm.launch(),
+            &["generate", "--alg", name, "--dry-run", "--json"],
+        );
+        assert_eq!(json(&made)["keys"][0]["algorithm"], want, "{made}");
+    }
+}
+
+#[test]
+fn prune_says_which_retention_and_life_of_tokens_it_counted_with() {
+    let hsm = SoftHsm::with_key("ES256");
+    let launch = || {
+        hsm.launch()
+            .set("MACP_AUTH_KEY_RETAIN_SECONDS", "9000")
+            .set("MACP_AUTH_MAX_TTL_SECONDS", "7200")
+    };
+
+    let text = keys(launch(), &["prune"]);
+    assert!(
+        text.contains("retention of 9000 s") && text.contains("live 7200 s"),
+        "{text}"
+    );
+    let counted = json(&keys(launch(), &["prune", "--json"]));
+    assert_eq!(counted["retain_seconds"], 9000);
+    assert_eq!(counted["max_ttl_seconds"], 7200);
+}
+
+#[test]
+fn an_empty_attestation_is_refused_before_anything_is_made() {
+    let hsm = SoftHsm::new();
+    fs::write(hsm.path("empty"), "").unwrap();
+    let (record, empty) = (hsm.path("record.json"), hsm.path("empty"));
+    let (record, empty) = (record.to_str().unwrap(), empty.to_str().unwrap());
+
+    let arguments = ["generate", "--record", record, "--attestation", empty];
+    let refused = try_keys(hsm.launch(), &arguments);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("is empty"), "{refused:?}");
+    assert!(!hsm.path("record.json").exists());
+    assert!(!hsm.objects().contains("Private Key Object"));
+}
+
+#[test]
+fn root_makes_no_state_directory_and_is_sent_to_the_user_who_owns_it() {
+    let hsm = SoftHsm::with_key("ES256");
+    let state = hsm.path("state");
+    if fs::metadata(hsm.pin_file()).unwrap().uid() != 0 {
+        return;
+    }
+    let launch = || hsm.launch().set("MACP_AUTH_STATE_DIR", &state);
+    for command in [&["keys", "list"][..], &["jwks"], &["doctor"]] {
+        let outcome = launch().arguments(command).run();
+        assert_eq!(outcome.code, Some(0), "{command:?}: {outcome:?}");
+        assert!(!state.exists(), "{command:?}");
+    }
+
+    fs::create_dir(&state).unwrap();
+    chown(&state, Some(4711), None).unwrap();
+    for command in [&["keys", "list"][..], &["jwks"], &["doctor"], &["config"]] {
+        let outcome = launch().arguments(command).run();
+        let said = format!("{}{}", outcome.stdout, outcome.stderr);
+        assert_eq!(outcome.code, Some(1), "{command:?}: {said}");
+        assert!(
+            said.contains("MACP_AUTH_STATE_DIR names"),
+            "{command:?}: {said}"
+        );
+        assert!(
+            said.contains("sudo -u '#4711'") && !said.contains("chown"),
+            "{command:?}: {said}"
+        );
+    }
 }
 
 #[test]

@@ -358,8 +358,8 @@ fn a_key_that_is_made_after_a_revocation_signs_at_once() {
 fn nothing_is_made_or_destroyed_by_a_clock_that_was_ahead_before() {
     let hsm = SoftHsm::with_key("ES256");
     let state = hsm.path("state");
+    std::fs::create_dir(&state).unwrap();
     let launch = hsm.launch().set("MACP_AUTH_STATE_DIR", &state);
-    keys(launch.clone(), &["list"]);
     let later = r#"{"version":2,"keys":[],"looks":{"a token":4102444800},"maxima":{}}"#;
     std::fs::write(state.join("jwks.json"), later).unwrap();
 

@@ -55,6 +55,66 @@ fn a_refused_pin_is_remembered_across_a_restart() {
 }
 
 #[test]
+fn doctor_calls_no_key_signing_that_it_only_remembers() {
+    let hsm = SoftHsm::with_key("ES256");
+    let launch = || hsm.launch().set("MACP_AUTH_STATE_DIR", hsm.path("state"));
+    let service = launch().start();
+    service.wait_ready();
+    drop(service);
+    let well = launch().arguments(&["doctor"]).run();
+    assert!(well.stdout.contains("signs, of 1 usable"), "{well:?}");
+    hsm.write_pin("wrong-0815");
+
+    let told = launch().arguments(&["doctor"]).run();
+
+    assert_eq!(told.code, Some(1));
+    assert!(!told.stdout.contains("signs, of"), "{}", told.stdout);
+    let said = "no token that can sign with it was found";
+    assert!(told.stdout.contains(said), "{}", told.stdout);
+}
+
+#[test]
+fn two_services_in_one_state_directory_are_told() {
+    let hsm = SoftHsm::with_key("ES256");
+    let launch = || {
+        hsm.launch()
+            .set("MACP_AUTH_STATE_DIR", hsm.path("state"))
+            .set("MACP_AUTH_KEY_POLL_SECONDS", "1")
+    };
+    let shares = |service: &Service| {
+        let ready = service.get("/readyz").text();
+        ready.contains("another running service uses the same MACP_AUTH_STATE_DIR")
+    };
+    let first = launch().start();
+    let second = launch().start();
+    second.must_log("another running service uses the same MACP_AUTH_STATE_DIR");
+    second.mint(r#"{"sender":"a"}"#);
+    assert!(shares(&second) && !shares(&first));
+
+    drop(first);
+
+    until("the directory is its own", STARTS_WITHIN, || {
+        (!shares(&second)).then_some(())
+    });
+}
+
+#[test]
+fn a_running_service_names_the_setting_of_a_pin_file_that_others_may_read() {
+    let hsm = SoftHsm::without_token();
+    let service = hsm.launch().start();
+    hsm.set_pin_file_mode(0o644);
+
+    service.signal("HUP");
+
+    until("the trouble in /readyz", STARTS_WITHIN, || {
+        let ready = service.get("/readyz").text();
+        ready
+            .contains("MACP_AUTH_PKCS11_PIN_FILE names ")
+            .then_some(())
+    });
+}
+
+#[test]
 fn a_state_directory_that_others_may_write_stops_the_start() {
     let hsm = SoftHsm::with_key("ES256");
     fs::create_dir(hsm.path("state")).unwrap();
