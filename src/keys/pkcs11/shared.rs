@@ -64,6 +64,7 @@ pub(super) struct Live {
 pub(super) enum Event {
     /// Trouble that a repair may cure; the state is `Repairing` already.
     Repair {
+        generation: u64,
         action: Action,
         reason: String,
     },
@@ -214,7 +215,11 @@ impl Shared {
     /// Asks for a repair of this generation; only the first to ask is heard.
     pub(super) fn repair(&self, generation: u64, action: Action, reason: String) {
         self.phase.repair(generation, || {
-            self.tell(Event::Repair { action, reason });
+            self.tell(Event::Repair {
+                generation,
+                action,
+                reason,
+            });
         });
     }
 

@@ -200,7 +200,11 @@ impl Supervisor {
                         .since_verified()
                         .is_some_and(|ago| ago < CANARY_AFTER) => {}
                 Err(RecvTimeoutError::Timeout) => return Next::Canary,
-                Ok(Event::Repair { action, reason }) => {
+                Ok(Event::Repair {
+                    generation,
+                    action,
+                    reason,
+                }) if generation == self.generation => {
                     tracing::warn!(token = %self.charge.name, %reason, ?action, "signing failed; the token is being cured");
                     if action < Action::Reinitialize || pause.passed() {
                         return Next::Cure(action);
@@ -215,7 +219,8 @@ impl Supervisor {
                     generation,
                     failure,
                 }) if generation == self.generation => return Next::Down(self.refused(failure)),
-                Ok(Event::Refused { .. }) => {}
+                // About handles that have been replaced since: a look may have cured the token by itself.
+                Ok(Event::Repair { .. } | Event::Refused { .. }) => {}
             }
         }
     }
