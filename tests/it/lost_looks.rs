@@ -39,20 +39,20 @@ fn what_a_look_has_cured_by_itself_is_not_cured_again() {
     faulty.warm_up(&service);
     let starts = faulty.calls("C_Initialize");
 
-    faulty.rules("C_FindObjectsInit delay 700");
+    faulty.rules("C_FindObjectsInit delay 250");
     for round in 1..=3 {
         called(&faulty, "C_FindObjectsInit", "a look is under way");
         // The mint asks for a start, the look fails, and so does its canary: then the token is well.
         faulty.rules(
             "C_FindObjects fail CKR_DEVICE_ERROR times 1\n\
              C_SignInit fail CKR_DEVICE_REMOVED times 2\n\
-             C_FindObjectsInit delay 700",
+             C_FindObjectsInit delay 250",
         );
         let answer = service.post(MINT);
         assert_eq!(answer.status, 200, "round {round}: {}", answer.text());
         let answer = service.post(MINT);
         assert_eq!(answer.status, 200, "round {round}: {}", answer.text());
-        faulty.rules("C_FindObjectsInit delay 700");
+        faulty.rules("C_FindObjectsInit delay 250");
     }
     assert_eq!(faulty.calls("C_Initialize"), starts);
 }
