@@ -295,9 +295,10 @@ fn a_clock_that_jumps_stops_minting_until_it_is_right_again_or_confirmed() {
 }
 
 /// A service that looks each second at a token that fails on demand.
-fn faulty() -> (FaultyHsm, Service) {
+fn faulty(lead: u64) -> (FaultyHsm, Service) {
     let faulty = FaultyHsm::new();
-    let service = quick(faulty.launch()).start();
+    let launch = quick(faulty.launch()).set("MACP_AUTH_KEY_LEAD_SECONDS", lead.to_string());
+    let service = launch.start();
     faulty.warm_up(&service);
     (faulty, service)
 }
@@ -310,7 +311,7 @@ fn a_look_that_fails_or_finds_nothing_disturbs_no_mint_and_takes_nothing_away() 
         "C_FindObjects hide",
         "C_GetAttributeValue fail CKR_FUNCTION_FAILED",
     ] {
-        let (faulty, service) = faulty();
+        let (faulty, service) = faulty(60);
         let jwks = service.jwks().text;
 
         faulty.rules(rule);
@@ -330,7 +331,7 @@ fn a_look_that_fails_or_finds_nothing_disturbs_no_mint_and_takes_nothing_away() 
 
 #[test]
 fn a_look_that_hangs_disturbs_no_mint_until_it_is_too_old() {
-    let (faulty, service) = faulty();
+    let (faulty, service) = faulty(LEAD);
     let before = faulty.applied("C_FindObjects");
     faulty.rules("C_FindObjects hang");
     faulty.wait_for_a_fault("C_FindObjects", before, "a look");

@@ -37,6 +37,7 @@ mod key_commands;
 mod layout;
 mod looks;
 mod losing;
+mod lost_looks;
 mod memory;
 mod migration;
 mod pinned;

@@ -327,7 +327,6 @@ impl Supervisor {
 
     /// Tells the board what the token holds, before anything signs with it.
     fn publish(&mut self, reports: &[KeyReport], refused: Vec<String>) {
-        self.read_now();
         let now = Moment::now();
         let charge = &self.charge;
         let skew = charge.board.rules().skew;
@@ -336,7 +335,14 @@ impl Supervisor {
             .filter_map(|report| report.found(now.wall, skew))
             .collect();
         charge.board.looked(&charge.name, &found, refused, now);
-        charge.shared.looked(now.wall);
+        // The board takes in nothing while the clock is in doubt.
+        if charge.board.may_sign(now) {
+            charge.shared.looked(now);
+            self.read_now();
+        } else {
+            self.read_in_doubt();
+        }
+        self.blindness.over();
     }
 
     /// The handles of this generation.

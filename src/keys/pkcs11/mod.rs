@@ -9,6 +9,7 @@
 //!
 //! `uri`, `ckr`, `recovery`, `unmade` and `proof` decide and are pure; `module`, `token`, `session` and `ffi` call the module.
 
+mod blind;
 mod canary;
 mod caution;
 pub mod ckr;

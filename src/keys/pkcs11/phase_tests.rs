@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::model::{Check, OURS, Protocol, Revival, Seat, World, live};
+use super::model::{Check, OURS, Outdated, Protocol, Revival, Seat, World, live};
 use super::*;
 
 /// How many worlds there are, or the first fault and how it came to be.
@@ -46,13 +46,15 @@ fn in_no_order_is_a_session_used_after_its_generation_or_a_wake_up_lost() {
 
 #[test]
 fn the_search_finds_the_order_in_which_weaker_protocols_fail() {
-    for (name, protocol) in [
+    let inside = "between C_Finalize and C_Initialize";
+    for (name, protocol, told) in [
         (
             "the newest generation says nothing of a repair under way",
             Protocol {
                 check: Check::NewestGeneration,
                 ..OURS
             },
+            inside,
         ),
         (
             "no check at all",
@@ -60,6 +62,7 @@ fn the_search_finds_the_order_in_which_weaker_protocols_fail() {
                 check: Check::Never,
                 ..OURS
             },
+            inside,
         ),
         (
             "live again after somebody else may have restarted the module",
@@ -67,13 +70,19 @@ fn the_search_finds_the_order_in_which_weaker_protocols_fail() {
                 revival: Revival::Later,
                 ..OURS
             },
+            inside,
+        ),
+        (
+            "trouble of a generation that a look has cured",
+            Protocol {
+                outdated: Outdated::Cured,
+                ..OURS
+            },
+            "what was cured is taken down again",
         ),
     ] {
         let fault = explore(protocol).expect_err(name);
-        assert!(
-            fault.contains("between C_Finalize and C_Initialize"),
-            "{name}: {fault}"
-        );
+        assert!(fault.contains(told), "{name}: {fault}");
     }
 }
 

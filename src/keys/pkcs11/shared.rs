@@ -18,7 +18,7 @@ use super::recovery::Action;
 use super::seat::OwnSession;
 use super::session::KeyHandle;
 use super::token::Token;
-use crate::clock::{Deadline, Stopwatch, UnixSeconds};
+use crate::clock::{Deadline, Moment, Stopwatch, UnixSeconds};
 use crate::jose::Kid;
 use crate::keys::board::TokenIdentity;
 
@@ -38,7 +38,7 @@ pub(super) struct Shared {
     last_verified: AtomicU64,
     /// Of a mint, or of somebody who waited for one.
     last_asked: AtomicU64,
-    /// When the keys on the token were last read as a whole, in seconds of the wall clock.
+    /// When the keys on the token were last read as a whole, in seconds of the clock that nobody sets, and one more; 0: never.
     last_look: AtomicU64,
     events: Sender<Event>,
     started: Stopwatch,
@@ -64,6 +64,7 @@ pub(super) struct Live {
 pub(super) enum Event {
     /// Trouble that a repair may cure; the state is `Repairing` already.
     Repair {
+        generation: u64,
         action: Action,
         reason: String,
     },
@@ -151,12 +152,20 @@ impl Shared {
     }
 
     /// The keys were read as a whole.
-    pub(super) fn looked(&self, at: UnixSeconds) {
-        self.last_look.store(at.get(), Ordering::Release);
+    pub(super) fn looked(&self, at: Moment) {
+        let running = at.running.saturating_add(1);
+        self.last_look.store(running, Ordering::Release);
     }
 
-    pub(super) fn last_look(&self) -> UnixSeconds {
-        UnixSeconds::new(self.last_look.load(Ordering::Acquire))
+    /// As long before `now` as it is ago: setting the wall clock makes no look older or younger.
+    pub(super) fn last_look(&self, now: UnixSeconds) -> UnixSeconds {
+        match self.last_look.load(Ordering::Acquire) {
+            0 => UnixSeconds::EVER,
+            at => {
+                let ago = Moment::now().running.saturating_sub(at - 1);
+                UnixSeconds::new(now.get().saturating_sub(ago))
+            }
+        }
     }
 
     /// Somebody wants a signature.
@@ -214,7 +223,11 @@ impl Shared {
     /// Asks for a repair of this generation; only the first to ask is heard.
     pub(super) fn repair(&self, generation: u64, action: Action, reason: String) {
         self.phase.repair(generation, || {
-            self.tell(Event::Repair { action, reason });
+            self.tell(Event::Repair {
+                generation,
+                action,
+                reason,
+            });
         });
     }
 

@@ -167,7 +167,7 @@ impl TokenSigner {
         let tokens: Vec<(&Unit, State)> = tokens.collect();
         let mut attempts = Vec::new();
         let choices = ring.order(now, ttl);
-        let read = |unit: &&Unit| self.board.is_fresh(unit.shared.last_look(), now);
+        let read = |unit: &&Unit| self.board.is_fresh(unit.shared.last_look(now), now);
         for choice in &choices {
             let first = attempts.len();
             attempts.extend(

@@ -5,6 +5,7 @@
 //! start -> cure(re-initialise) -> live -> trouble: the rung that recovery names, then the next
 //!                                  |  \-> 15 s without a signature: the canary
 //!                                  |  \-> every MACP_AUTH_KEY_POLL_SECONDS: a look for keys that came or went
+//!                                  |  \-> looks that read nothing for half the lead: the module started over (`blind`)
 //!                                  |  \-> now and then instead: the module started over, for keys that it does not show (`fresh_start`)
 //!                                down -> again every 2 s (+-20 %), however long it lasts
 //! ```
@@ -16,6 +17,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::Shutdown;
+use super::blind::Blindness;
 use super::discovery::Proved;
 use super::fresh_start::FreshStarts;
 use super::host::Host;
@@ -34,6 +36,8 @@ const PAUSE: Duration = Duration::from_secs(2);
 const CANARY_AFTER: Duration = Duration::from_secs(15);
 /// Modules that cache objects show new keys only after this.
 const REINITIALIZE_WITHOUT_KEY_EVERY: u32 = 15;
+/// What was read while the clock was in doubt is read again so soon, unless looks are more frequent: by then it may be right.
+const READ_IN_DOUBT_AGAIN: Duration = Duration::from_secs(5);
 
 /// Why the token is not live.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -84,6 +88,7 @@ pub(super) struct Supervisor {
     /// When the token is looked at next.
     next_look: Deadline,
     pub(super) fresh_starts: FreshStarts,
+    pub(super) blindness: Blindness,
     pub(super) down: Option<Down>,
     pub(super) announced: bool,
 }
@@ -103,6 +108,7 @@ enum Next {
 impl Supervisor {
     pub(super) fn new(charge: Charge, events: Receiver<Event>) -> Self {
         let fresh_starts = FreshStarts::new(charge.board.rules());
+        let blindness = Blindness::new(charge.board.rules());
         Self {
             charge,
             events,
@@ -117,6 +123,7 @@ impl Supervisor {
             proved: Vec::new(),
             next_look: Deadline::after(Duration::ZERO),
             fresh_starts,
+            blindness,
             down: None,
             announced: false,
         }
@@ -136,7 +143,8 @@ impl Supervisor {
                 }
                 Next::Look => {
                     let looked = self.look();
-                    self.cured_if_silent(looked)
+                    let cured = self.cured_if_silent(looked);
+                    self.cured_if_blind(cured)
                 }
                 Next::FreshStart => self.start_afresh(),
                 Next::Down(down) => Err(down),
@@ -189,6 +197,7 @@ impl Supervisor {
                 }
                 Ok(Event::Look) if live => {
                     self.fresh_starts.ask();
+                    self.blindness.ask();
                     return self.next_look();
                 }
                 Ok(Event::Look) => {
@@ -203,7 +212,11 @@ impl Supervisor {
                         .since_verified()
                         .is_some_and(|ago| ago < CANARY_AFTER) => {}
                 Err(RecvTimeoutError::Timeout) => return Next::Canary,
-                Ok(Event::Repair { action, reason }) => {
+                Ok(Event::Repair {
+                    generation,
+                    action,
+                    reason,
+                }) if generation == self.generation => {
                     tracing::warn!(token = %self.charge.name, %reason, ?action, "signing failed; the token is being cured");
                     if action < Action::Reinitialize || pause.passed() {
                         return Next::Cure(action);
@@ -218,7 +231,8 @@ impl Supervisor {
                     generation,
                     failure,
                 }) if generation == self.generation => return Next::Down(self.refused(failure)),
-                Ok(Event::Refused { .. }) => {}
+                // About handles that have been replaced since: a look may have cured the token by itself.
+                Ok(Event::Repair { .. } | Event::Refused { .. }) => {}
             }
         }
     }
@@ -236,6 +250,12 @@ impl Supervisor {
     pub(super) fn read_now(&mut self) {
         let poll = Duration::from_secs(self.charge.board.rules().poll);
         self.next_look = Deadline::after(about(poll, 10));
+    }
+
+    /// Notes that they were read while nobody believed the clock, so that it counts for nothing.
+    pub(super) fn read_in_doubt(&mut self) {
+        let poll = Duration::from_secs(self.charge.board.rules().poll);
+        self.next_look = Deadline::after(about(poll.min(READ_IN_DOUBT_AGAIN), 10));
     }
 
     /// Not where another token would lose its login by it.
@@ -261,6 +281,7 @@ impl Supervisor {
     /// Notes that the module has just been started.
     pub(super) fn started_now(&mut self) {
         self.fresh_starts.started();
+        self.blindness.over();
         self.last_start = Some(Stopwatch::start());
     }
 

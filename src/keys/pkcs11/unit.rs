@@ -80,7 +80,7 @@ impl Unit {
     }
 
     pub(super) fn parts(&self, board: &Board, now: UnixSeconds) -> Vec<Part> {
-        let last = self.shared.last_look();
+        let last = self.shared.last_look(now);
         let ago = now.get().saturating_sub(last.get());
         let look = match (last, board.is_fresh(last, now)) {
             (UnixSeconds::EVER, _) => Err("its keys were never read".to_owned()),

@@ -8,6 +8,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::ffi;
 use super::shared::Shared;
+use crate::clock::Stopwatch;
 
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -16,13 +17,22 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 pub(super) struct Patience {
     /// One call, or one repair.
     pub(super) call: Duration,
-    /// Stuck calls and no healthy token.
+    /// Stuck calls and no token that signs, both for this long.
     pub(super) exit: Duration,
+}
+
+impl Patience {
+    /// Whether a fresh process would do better. A healthy token is not live for a moment while it is cured or started over:
+    /// that alone is no reason to leave, however long another one hangs.
+    fn is_at_an_end(self, stuck: Duration, without_a_token: Duration) -> bool {
+        stuck > self.exit && without_a_token > self.exit
+    }
 }
 
 /// Watches until `stop` is closed. Every token of the process is in `tokens`.
 pub(super) fn run(tokens: &[Arc<Shared>], patience: Patience, stop: &Receiver<()>) {
     let mut tripped = vec![0; tokens.len()];
+    let mut signed = Stopwatch::start();
     while stop.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
         let mut longest = Duration::ZERO;
         for (token, tripped) in tokens.iter().zip(&mut tripped) {
@@ -35,13 +45,41 @@ pub(super) fn run(tokens: &[Arc<Shared>], patience: Patience, stop: &Receiver<()
                 token.give_up_waiting();
             }
         }
-        let healthy = tokens.iter().any(|token| token.is_live());
-        if !healthy && longest > patience.exit {
+        if tokens.iter().any(|token| token.is_live()) {
+            signed = Stopwatch::start();
+        }
+        if patience.is_at_an_end(longest, signed.elapsed()) {
             tracing::error!(
                 stuck_for_seconds = longest.as_secs(),
                 "no token signs and a call into the module does not come back; leaving with exit code 75"
             );
             ffi::exit_now(ffi::STUCK_EXIT_CODE);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_process_leaves_where_a_call_hangs_and_no_token_signs_both_for_too_long() {
+        let seconds = Duration::from_secs;
+        let patience = Patience {
+            call: seconds(3),
+            exit: seconds(120),
+        };
+        for (name, stuck, without_a_token, leaves) in [
+            ("all is well", 0, 0, false),
+            ("one token hangs, another signs", 500, 0, false),
+            ("the other is being cured", 500, 2, false),
+            ("the other is down, not for long", 500, 120, false),
+            ("the other is down for too long", 500, 121, true),
+            ("no token signs, but each call comes back", 1, 500, false),
+            ("down for long, and now a call hangs", 120, 500, false),
+        ] {
+            let left = patience.is_at_an_end(seconds(stuck), seconds(without_a_token));
+            assert_eq!(left, leaves, "{name}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Two tokens for one service: replicas of one key, or keys of their own of which one stands by. Where one of them lives, no
 //! mint fails. The claims that hold of every answer are those of `harness/load.rs`.
 
+mod hung;
 mod moved;
 mod start;
 mod takeover;

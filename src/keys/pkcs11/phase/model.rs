@@ -78,7 +78,7 @@ pub(super) enum Start {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Told {
-    Repair,
+    Repair(u64),
     Stuck,
     Restarted,
 }
@@ -102,15 +102,25 @@ pub(super) enum Revival {
     Later,
 }
 
+/// What is done about trouble of a generation that is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outdated {
+    /// As supervisor.rs does.
+    Ignored,
+    Cured,
+}
+
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Protocol {
     pub(super) check: Check,
     pub(super) revival: Revival,
+    pub(super) outdated: Outdated,
 }
 
 pub(super) const OURS: Protocol = Protocol {
     check: Check::LiveUnderLock,
     revival: Revival::InsideTheModule,
+    outdated: Outdated::Ignored,
 };
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -130,6 +140,8 @@ pub(super) struct World {
     finalized: bool,
     faults_left: u8,
     watch_trips: bool,
+    /// The supervisor may still look by itself, and cure what it finds.
+    looks: bool,
 }
 
 impl World {
@@ -159,6 +171,7 @@ impl World {
             finalized: false,
             faults_left: 2,
             watch_trips: true,
+            looks: true,
         }
     }
 

@@ -83,7 +83,9 @@ impl World {
                 Seat::Signed
             }
             Seat::Troubled { generation, first } => {
-                world.phase(Told::Repair, |phase, tell| phase.repair(generation, tell));
+                world.phase(Told::Repair(generation), |phase, tell| {
+                    phase.repair(generation, tell)
+                });
                 Self::again(first)
             }
             Seat::Waiting { woken: false, .. }

@@ -31,6 +31,12 @@ impl World {
             worlds.push(world);
         };
         let inside = self.gate == Some(who);
+        if who == Who::Supervisor && at == Start::Idle && self.looks {
+            // A look, which may meet trouble before its event is read.
+            let mut looking = world.clone();
+            looking.looks = false;
+            goes_to(looking, Start::Interrupt);
+        }
         match at {
             Start::Idle if sibling => {
                 if self.gate.is_none() {
@@ -41,8 +47,17 @@ impl World {
             Start::Idle => match self.events.first() {
                 Some(told) => {
                     world.events.remove(0);
-                    match told {
-                        Told::Repair | Told::Restarted => goes_to(world, Start::Interrupt),
+                    match *told {
+                        Told::Repair(generation) if generation != self.newest => {
+                            if protocol.outdated == Outdated::Ignored {
+                                goes_to(world, Start::Idle);
+                            } else if self.phase == Seen::Live(self.newest) {
+                                return Err("what was cured is taken down again".to_owned());
+                            } else {
+                                goes_to(world, Start::Interrupt);
+                            }
+                        }
+                        Told::Repair(_) | Told::Restarted => goes_to(world, Start::Interrupt),
                         Told::Stuck if matches!(self.phase, Seen::Live(_)) => {
                             goes_to(world, Start::Idle)
                         }
