@@ -8,6 +8,7 @@
 //! Keys with the same instant are a generation. Every replica that sees the same keys computes the same table, so nobody
 //! has to coordinate. What replicas may see at different times is bounded by the lead and the retention ([`Rules`]).
 
+mod beginning;
 mod member;
 
 use std::collections::BTreeSet;
@@ -18,6 +19,7 @@ use super::rules::{LEEWAY, Rules};
 use crate::clock::UnixSeconds;
 use crate::jose::Kid;
 
+use beginning::Beginning;
 pub use member::{Created, Member};
 
 /// Where a generation is in its life.
@@ -308,39 +310,6 @@ impl Generation {
         let earliest = self.keys.iter().map(|entry| entry.member.bound(rules));
         let earliest = earliest.min().unwrap_or(UnixSeconds::EVER);
         self.switch.min(self.instant.max(earliest))
-    }
-}
-
-/// The key that was there before all others waits for nobody, because nothing was published before it. It is the oldest of the
-/// oldest generation, where unknown creation counts as oldest; a key that comes later under an earlier instant is not it.
-#[derive(Debug, Clone, Copy)]
-struct Beginning {
-    instant: UnixSeconds,
-    created: Option<Created>,
-    /// When this replica saw the first key of the oldest generation.
-    seen: UnixSeconds,
-}
-
-impl Beginning {
-    /// Of keys in the order of their instants.
-    fn of(members: &[Member], rules: &Rules) -> Self {
-        let instant = members
-            .first()
-            .map_or(UnixSeconds::EVER, |member| member.instant);
-        let oldest = members.iter().filter(|member| member.instant == instant);
-        let known = oldest.clone().all(|member| member.created.is_some());
-        let created = members
-            .iter()
-            .filter_map(|member| member.since(rules))
-            .min();
-        Self {
-            instant,
-            created: created.filter(|_| known),
-            seen: oldest
-                .map(|member| member.seen)
-                .min()
-                .unwrap_or(UnixSeconds::EVER),
-        }
     }
 }
 

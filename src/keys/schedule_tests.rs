@@ -128,6 +128,24 @@ fn only_the_oldest_key_of_the_oldest_generation_waits_for_nobody() {
 }
 
 #[test]
+fn a_key_of_another_tool_that_comes_in_the_second_of_the_first_one_is_not_the_elder() {
+    let first_one = Member {
+        created: Some(Created::from_millis(T * 1000 + 345)),
+        ..own("first", T, T)
+    };
+    // Dated in whole seconds, perhaps by a clock that is behind.
+    for seen in [T, T + 1, T + 100] {
+        let foreign = Member {
+            absent: Some(at(T)),
+            ..own("foreign", T + 100_000, seen)
+        };
+        let table = Timetable::new(vec![first_one.clone(), foreign], RULES);
+        assert_eq!(first(&table, T + 1).as_deref(), Some("first"), "{seen}");
+        assert_eq!(ripe(&table, "foreign"), at(T + 100_000));
+    }
+}
+
+#[test]
 fn a_key_that_comes_later_under_an_earlier_instant_waits_all_the_same() {
     let table = Timetable::new(vec![own("first", T, T), own("later", 0, T + 10)], RULES);
 

@@ -55,6 +55,16 @@ impl Member {
         }
     }
 
+    /// Its date is that of its coming, and `other` was there before that.
+    pub(super) fn came_after(&self, other: &Self, rules: &Rules) -> bool {
+        let is_dated_here = self.since(rules) == Some(Created::at(self.seen));
+        // Nobody sees a key long before it is made.
+        let plausible = other
+            .created
+            .is_none_or(|created| created.seconds() <= other.seen.plus(rules.skew));
+        is_dated_here && plausible && self.absent.is_some_and(|absent| other.seen <= absent)
+    }
+
     /// The earliest time from which it may sign elsewhere, its instant apart: it was not there before the look that did not show it.
     pub(super) fn bound(&self, rules: &Rules) -> UnixSeconds {
         match (self.created, self.absent) {
