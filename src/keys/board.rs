@@ -92,12 +92,13 @@ impl Board {
     /// # Errors
     /// [`ListsError`] where a list of the operator cannot be used.
     pub fn open(config: BoardConfig, mut memory: Memory, now: Moment) -> Result<Self, ListsError> {
+        let latest = memory.latest();
         memory.knows_only(&config.tokens);
         let lists = Lists::read(&config.files, memory.revoked())?;
         let keeper = Keeper::new(config.directory.clone());
         let board = Self {
             ring: ArcSwap::from_pointee(KeyRing::empty(config.rules)),
-            clock: ClockWatch::new(now, memory.latest()),
+            clock: ClockWatch::new(now, latest),
             verifiers: Mutex::new(Verifiers::default()),
             state: Mutex::new(State {
                 memory,
