@@ -260,6 +260,10 @@ impl<'a> Answer<'a> {
             // Writing to a String does not fail.
             writeln!(text, "kept: {}: expired as seen from here, but its successor does not say when it was made (CKA_ID is no UUIDv7), so other instances may still sign with it. Run this with the MACP_AUTH_STATE_DIR of an instance that has known the successor for the lead and the retention", key.key.kid()).ok();
         }
+        let Rules {
+            retain, max_ttl, ..
+        } = self.rules;
+        writeln!(text, "counted with a retention of {retain} s (MACP_AUTH_KEY_RETAIN_SECONDS) and tokens that live {max_ttl} s at most (MACP_AUTH_MAX_TTL_SECONDS)").ok();
         match (self.doomed.is_empty(), self.destroyed) {
             (true, _) => {}
             (false, true) => text.push_str(
@@ -269,10 +273,6 @@ impl<'a> Answer<'a> {
                 text.push_str("nothing was destroyed; `keys prune --yes` destroys these for good\n");
             }
         }
-        let Rules {
-            retain, max_ttl, ..
-        } = self.rules;
-        writeln!(text, "counted with a retention of {retain} s (MACP_AUTH_KEY_RETAIN_SECONDS) and tokens that live {max_ttl} s at most (MACP_AUTH_MAX_TTL_SECONDS)").ok();
         for complaint in &self.complaints {
             writeln!(text, "warning: {complaint}").ok();
         }
