@@ -19,8 +19,6 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
 
-use keeper::{Keeper, Kept, Snapshot};
-
 use super::alarm::Alarm;
 use super::clock_watch::ClockWatch;
 use super::edition::{Edition, Orders};
@@ -35,6 +33,7 @@ use crate::clock::{Moment, UnixSeconds};
 use crate::jose::{Algorithm, Kid};
 use crate::state_dir::StateDir;
 
+use keeper::{Keeper, Kept, Snapshot};
 pub use overview::{
     KeyOverview, LookOverview, Overview, REVOKED, Role, TokenHealth, TokenIdentity,
     VerifierOverview,

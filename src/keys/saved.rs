@@ -68,15 +68,12 @@ pub fn load(directory: Option<&StateDir>, now: UnixSeconds) -> Memory {
     let Some(directory) = directory else {
         return Memory::empty(now);
     };
-    read(directory, now).unwrap_or_else(|reason| {
-        let path = directory.file(FILE);
-        Memory::lost(now, format!("{}: {reason}", path.display()))
-    })
+    read(directory, now).unwrap_or_else(|reason| lost(directory, &reason, now))
 }
 
 /// What was saved, for who will save there: a damaged file is kept aside, and logged.
 pub fn take_over(directory: &StateDir, now: UnixSeconds) -> Memory {
-    if let Err(reason) = read(directory, now) {
+    read(directory, now).unwrap_or_else(|reason| {
         tracing::error!(
             file = FILE,
             reason,
@@ -86,8 +83,13 @@ pub fn take_over(directory: &StateDir, now: UnixSeconds) -> Memory {
         if let Err(error) = directory.keep_as(FILE, DAMAGED) {
             tracing::warn!(%error, "the saved key set that cannot be used will be overwritten");
         }
-    }
-    load(Some(directory), now)
+        lost(directory, &reason, now)
+    })
+}
+
+fn lost(directory: &StateDir, reason: &str, now: UnixSeconds) -> Memory {
+    let path = directory.file(FILE);
+    Memory::lost(now, format!("{}: {reason}", path.display()))
 }
 
 fn read(directory: &StateDir, now: UnixSeconds) -> Result<Memory, String> {

@@ -306,17 +306,10 @@ mod tests {
             ),
         ] {
             let token = TokenInfo {
-                label: String::new(),
-                serial: String::new(),
-                manufacturer: String::new(),
-                model: String::new(),
-                firmware: String::new(),
-                hardware: String::new(),
-                login_required: true,
                 pin_count_low: low,
                 pin_final_try: last,
                 pin_locked: locked,
-                pin_to_be_changed: false,
+                ..TokenInfo::silent()
             };
 
             assert_eq!(pin_state(&token, allowed).state(), want, "{name}");

@@ -93,17 +93,11 @@ mod tests {
     /// (locked, final try, count low, to be changed)
     fn token((locked, last, low, change): (bool, bool, bool, bool)) -> TokenInfo {
         TokenInfo {
-            label: String::new(),
-            serial: String::new(),
-            manufacturer: String::new(),
-            model: String::new(),
-            firmware: String::new(),
-            hardware: String::new(),
-            login_required: true,
             pin_count_low: low,
             pin_final_try: last,
             pin_locked: locked,
             pin_to_be_changed: change,
+            ..TokenInfo::silent()
         }
     }
 

@@ -49,6 +49,26 @@ pub struct TokenInfo {
     pub pin_to_be_changed: bool,
 }
 
+#[cfg(test)]
+impl TokenInfo {
+    /// Of a token that wants a login and says nothing else.
+    pub const fn silent() -> Self {
+        Self {
+            label: String::new(),
+            serial: String::new(),
+            manufacturer: String::new(),
+            model: String::new(),
+            firmware: String::new(),
+            hardware: String::new(),
+            login_required: true,
+            pin_count_low: false,
+            pin_final_try: false,
+            pin_locked: false,
+            pin_to_be_changed: false,
+        }
+    }
+}
+
 impl Functions {
     /// # Errors
     /// The loader's or C_GetFunctionList's.

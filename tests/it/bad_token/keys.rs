@@ -17,6 +17,17 @@ fn a_token_without_a_key_is_waited_for() {
     service.mint(MINT);
 }
 
+fn another_key_signs_and_the_bad_one_is_told(hsm: &SoftHsm, bad: &str) {
+    hsm.make(&KeyPair {
+        id: "02",
+        ..KeyPair::EC
+    });
+    let service = hsm.launch().start();
+    assert_eq!(service.jwks().keys.len(), 1);
+    service.mint(MINT);
+    service.must_log(bad);
+}
+
 #[test]
 fn an_ambiguous_key_is_not_used_and_others_go_on() {
     let hsm = SoftHsm::new();
@@ -29,15 +40,7 @@ fn an_ambiguous_key_is_not_used_and_others_go_on() {
     let service = hsm.launch().start();
     waits_and_says(&service, "ambiguous", &["CKA_ID 01", "2 private keys"]);
     drop(service);
-
-    hsm.make(&KeyPair {
-        id: "02",
-        ..KeyPair::EC
-    });
-    let service = hsm.launch().start();
-    assert_eq!(service.jwks().keys.len(), 1);
-    service.mint(MINT);
-    service.must_log("CKA_ID 01");
+    another_key_signs_and_the_bad_one_is_told(&hsm, "CKA_ID 01");
 }
 
 #[test]
@@ -183,15 +186,7 @@ fn a_label_whose_instant_is_none_is_reported_and_left_alone() {
     let service = hsm.launch().start();
     waits_and_says(&service, "bad instant", &["macp-jwt-20261301T120000Z"]);
     drop(service);
-
-    hsm.make(&KeyPair {
-        id: "02",
-        ..KeyPair::EC
-    });
-    let service = hsm.launch().start();
-    assert_eq!(service.jwks().keys.len(), 1);
-    service.mint(MINT);
-    service.must_log("macp-jwt-20261301T120000Z");
+    another_key_signs_and_the_bad_one_is_told(&hsm, "macp-jwt-20261301T120000Z");
 }
 
 #[test]
