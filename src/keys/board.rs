@@ -64,6 +64,7 @@ pub struct Board {
     keeper: Keeper,
     verifiers: Mutex<Verifiers>,
     clock: ClockWatch,
+    opened: UnixSeconds,
 }
 
 #[derive(Debug)]
@@ -98,6 +99,7 @@ impl Board {
         let board = Self {
             ring: ArcSwap::from_pointee(KeyRing::empty(config.rules)),
             clock: ClockWatch::new(now, latest),
+            opened: now.wall,
             verifiers: Mutex::new(Verifiers::default()),
             state: Mutex::new(State {
                 memory,

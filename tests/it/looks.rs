@@ -344,6 +344,7 @@ fn a_look_that_hangs_disturbs_no_mint_until_it_is_too_old() {
     until("too old to know which keys are about to sign", SOON, || {
         (service.get("/readyz?for=jwks").status == 503).then_some(())
     });
+    told(&service, "look", "hangs or takes too long");
     until("too old to sign", SOON, || {
         (service.post(MINT).status == 503).then_some(())
     });

@@ -60,11 +60,29 @@ impl Board {
             .collect()
     }
 
+    /// A look that hangs neither succeeds nor fails.
+    fn of_overdue_looks(&self, state: &State, now: Moment) -> Vec<Alarm> {
+        let rules = &self.config.rules;
+        let limit = rules.jwks_stale_after();
+        let is_overdue = |token: &&TokenName| {
+            let last = state.last_look(token).unwrap_or(self.opened);
+            now.wall > last.max(self.opened).plus(limit) && !state.failed_looks.contains_key(*token)
+        };
+        if !self.may_sign(now) {
+            return Vec::new();
+        }
+        let overdue = self.config.tokens.iter().filter(is_overdue);
+        overdue
+            .map(|token| Alarm::new(AlarmKind::Look, format!("no look at {token} has come to an end for more than {limit} s: a call into its module hangs or takes too long. New keys may be missing here, and {} s after its last look the token signs no more. If it does not end by itself, look at the token and restart the service", rules.sign_stale_after())))
+            .collect()
+    }
+
     /// Renews the list, and logs what came and what went.
     pub(super) fn raise(&self, state: &mut State, now: Moment) {
         let ring = self.ring.load();
         let mut alarms: Vec<Alarm> = self.timing(now).collect();
         alarms.extend(state.of_tokens());
+        alarms.extend(self.of_overdue_looks(state, now));
         alarms.extend(state.of_lost_memory(&self.config.rules, now.wall));
         alarms.extend(state.of_lists(&ring));
         let named = |token| state.names.contains_key(token);

@@ -168,6 +168,13 @@ impl Shared {
         }
     }
 
+    /// Whether mints are given to it: it is live, and its keys were read less than `unread` ago.
+    pub(super) fn may_sign(&self, unread: Duration) -> bool {
+        let last = self.last_look.load(Ordering::Acquire);
+        let ago = (Moment::now().running + 1).saturating_sub(last);
+        self.is_live() && last > 0 && ago <= unread.as_secs()
+    }
+
     /// Somebody wants a signature.
     pub(super) fn asked(&self) {
         self.last_asked.store(self.ticks(), Ordering::Relaxed);

@@ -96,7 +96,12 @@ impl TokenSigner {
             units.push(unit);
             firsts.push(first);
         }
-        let watching = watch_over(&units, sign_timeout, config.stuck_exit)?;
+        let patience = Patience {
+            call: sign_timeout,
+            exit: config.stuck_exit,
+            unread: Duration::from_secs(board.rules().sign_stale_after()),
+        };
+        let watching = watch_over(&units, patience)?;
         first_outcomes(&firsts)?;
         Ok(Self {
             board,
@@ -289,14 +294,9 @@ fn join<'a>(config: &'a Pkcs11Config, hosts: &'a BTreeMap<PathBuf, Arc<Host>>) -
         .collect()
 }
 
-fn watch_over(
-    units: &[Unit],
-    call: Duration,
-    exit: Duration,
-) -> Result<Sender<()>, std::io::Error> {
+fn watch_over(units: &[Unit], patience: Patience) -> Result<Sender<()>, std::io::Error> {
     let (watching, stop) = bounded(0);
     let watched: Vec<_> = units.iter().map(|unit| Arc::clone(&unit.shared)).collect();
-    let patience = Patience { call, exit };
     std::thread::Builder::new()
         .name("watch".to_owned())
         .spawn(move || watch::run(&watched, patience, &stop))?;

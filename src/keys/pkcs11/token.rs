@@ -117,8 +117,9 @@ impl Token {
     /// For one look.
     ///
     /// # Errors
-    /// [`TokenFault::NoSession`], not for want of more sessions.
+    /// [`TokenFault::Call`] where the token says nothing of itself; [`TokenFault::NoSession`], not for want of more sessions.
     pub fn view(&self) -> Result<View<'_>, TokenFault> {
+        self.answers()?;
         let own = match self.module.open_session(self.slot) {
             Ok(session) => Some(session),
             Err(failure) if failure.class() == Class::SessionLimit => None,
@@ -128,6 +129,14 @@ impl Token {
             }
         };
         Ok(View { token: self, own })
+    }
+
+    /// SoftHSM2 2.6.1 may stop reading its directory for good: searches then find what was there for ever, and C_GetTokenInfo
+    /// alone fails. While another process logs in it fails, too, but not twice.
+    fn answers(&self) -> Result<(), TokenFault> {
+        let ask = || self.module.token_info(self.slot);
+        let answer = ask().or_else(|_| ask());
+        answer.map(drop).map_err(|failure| self.fault(failure))
     }
 
     pub const fn module(&self) -> &Arc<Module> {

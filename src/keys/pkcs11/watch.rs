@@ -19,6 +19,8 @@ pub(super) struct Patience {
     pub(super) call: Duration,
     /// Stuck calls and no token that signs, both for this long.
     pub(super) exit: Duration,
+    /// A token whose keys were not read for longer may not sign, be it ever so well.
+    pub(super) unread: Duration,
 }
 
 impl Patience {
@@ -45,7 +47,7 @@ pub(super) fn run(tokens: &[Arc<Shared>], patience: Patience, stop: &Receiver<()
                 token.give_up_waiting();
             }
         }
-        if tokens.iter().any(|token| token.is_live()) {
+        if tokens.iter().any(|token| token.may_sign(patience.unread)) {
             signed = Stopwatch::start();
         }
         if patience.is_at_an_end(longest, signed.elapsed()) {
@@ -68,6 +70,7 @@ mod tests {
         let patience = Patience {
             call: seconds(3),
             exit: seconds(120),
+            unread: seconds(900),
         };
         for (name, stuck, without_a_token, leaves) in [
             ("all is well", 0, 0, false),

@@ -6,6 +6,7 @@ use super::{
     DEADLINE, LONGER_THAN_A_PAUSE, MINT, PATIENCE, RESUMES_WITHIN, STALE_HANDLE, Scene, UNPLUGGED,
 };
 use crate::harness::faults::FaultyHsm;
+use crate::harness::hurry::{LEAD, hurried};
 use crate::harness::load::{Load, Mint};
 use crate::harness::vitals::Vitals;
 use crate::harness::{stretched, until};
@@ -166,6 +167,26 @@ fn a_token_hung_for_too_long_ends_the_process() {
     );
     service.jwks();
     let (status, _) = service.wait_for_exit(STUCK_EXIT + DEADLINE);
+
+    assert_eq!(status.code(), Some(75));
+    assert!(hung.elapsed() >= STUCK_EXIT, "{:?}", hung.elapsed());
+}
+
+#[test]
+fn a_look_that_hangs_for_too_long_ends_the_process() {
+    let hsm = FaultyHsm::new();
+    let mut service = hurried(hsm.launch())
+        .set(
+            "MACP_AUTH_STUCK_EXIT_SECONDS",
+            STUCK_EXIT.as_secs().to_string(),
+        )
+        .start();
+    service.wait_ready();
+
+    hsm.rules("C_FindObjects hang");
+    let still_signs = Duration::from_secs(LEAD);
+    let hung = Instant::now();
+    let (status, _) = service.wait_for_exit(stretched(2 * (still_signs + STUCK_EXIT)));
 
     assert_eq!(status.code(), Some(75));
     assert!(hung.elapsed() >= STUCK_EXIT, "{:?}", hung.elapsed());

@@ -14,6 +14,7 @@ use super::fleet::{Addresses, Fleet};
 use super::gate::{Fetch, Gate};
 use super::runtimes::{Minted, Rejection, Runtimes};
 use super::service::PATIENCE;
+use super::wait::until_or_tell;
 use super::{Connection, Token, until};
 
 use super::dice::Dice;
@@ -113,12 +114,15 @@ impl Traffic {
 
     /// Until each of these replicas has.
     pub fn wait_until_they_sign_with(&self, kid: &str, replicas: Range<usize>) {
-        until("they sign with the new key", PATIENCE, || {
+        let all_have = || {
             let signed = self.seen.0.signed.lock().unwrap();
             let mut replicas = replicas.clone();
             replicas
                 .all(|replica| signed.contains(&(kid.to_owned(), replica)))
                 .then_some(())
+        };
+        until_or_tell("they sign with the new key", PATIENCE, all_have, || {
+            self.seen.0.explained(kid)
         });
     }
 
@@ -181,6 +185,34 @@ impl Seen {
                     .push(format!("replica {replica}: {why}")),
             }
         }
+    }
+
+    /// How each replica stands to a key, and what mints failed with.
+    fn explained(&self, kid: &str) -> String {
+        let mut text = format!("; the key is {kid}\n");
+        for replica in 0..self.replicas.count() {
+            let signed = self.signed.lock().unwrap().clone();
+            let signed: Vec<_> = signed.iter().filter(|(_, of)| *of == replica).collect();
+            let ready = self.ready(replica).unwrap_or_else(|error| error);
+            let _ = writeln!(text, "  {replica} signed {signed:?}; /readyz: {ready}");
+        }
+        let failed = self.failed.lock().unwrap();
+        let _ = writeln!(text, "  {} mints failed", failed.len());
+        for why in failed.iter().take(2).chain(failed.iter().rev().take(2)) {
+            let _ = writeln!(text, "  {why}");
+        }
+        text
+    }
+
+    fn ready(&self, replica: usize) -> Result<String, String> {
+        let port = self.replicas.port(replica);
+        let mut connection = Connection::try_open(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+            .map_err(|error| error.to_string())?;
+        connection
+            .try_send("GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            .map_err(|error| error.to_string())?;
+        let answer = connection.answer().map_err(|none| format!("{none:?}"))?;
+        Ok(answer.text())
     }
 
     /// On the connection from before, where it still stands.

@@ -3,14 +3,26 @@
 use std::time::{Duration, Instant};
 
 /// Looks again until `look` gives something; panics with `what` after `within`, stretched.
-pub fn until<T>(what: &str, within: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+pub fn until<T>(what: &str, within: Duration, look: impl FnMut() -> Option<T>) -> T {
+    until_or_tell(what, within, look, String::new)
+}
+
+/// The same; where it does not come, `tell` adds what there is instead.
+pub fn until_or_tell<T>(
+    what: &str,
+    within: Duration,
+    mut look: impl FnMut() -> Option<T>,
+    tell: impl FnOnce() -> String,
+) -> T {
     let within = stretched(within);
     let deadline = Instant::now() + within;
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(Instant::now() < deadline, "{what}: not within {within:?}");
+        if Instant::now() >= deadline {
+            panic!("{what}: not within {within:?}{}", tell());
+        }
         std::thread::sleep(LOOK_AGAIN);
     }
 }

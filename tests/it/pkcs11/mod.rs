@@ -3,6 +3,7 @@
 mod choice;
 mod found;
 mod load;
+mod stale;
 
 use crate::harness::Service;
 use crate::harness::jwt::thumbprint;
