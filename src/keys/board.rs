@@ -33,7 +33,7 @@ use crate::clock::{Moment, UnixSeconds};
 use crate::jose::{Algorithm, Kid};
 use crate::state_dir::StateDir;
 
-use keeper::{Keeper, Kept, Snapshot};
+use keeper::{Keeper, Snapshot};
 pub use overview::{
     KeyOverview, LookOverview, Overview, REVOKED, Role, TokenHealth, TokenIdentity,
     VerifierOverview,
@@ -81,7 +81,6 @@ struct State {
     refused_keys: BTreeMap<TokenName, Vec<String>>,
     /// How many snapshots were made to be written.
     snapshots: u64,
-    kept: Kept,
     tombstone: Option<Arc<PublishedKey>>,
     alarms: Vec<Alarm>,
 }
@@ -109,10 +108,6 @@ impl Board {
                 names: BTreeMap::new(),
                 refused_keys: BTreeMap::new(),
                 snapshots: 0,
-                kept: Kept {
-                    is_shared: keeper.is_shared(),
-                    ..Kept::default()
-                },
                 tombstone: None,
                 alarms: Vec::new(),
             }),
@@ -171,7 +166,7 @@ impl Board {
         self.publish(&mut state, now.wall);
         let snapshot = self.snapshot(&mut state, now.wall);
         drop(state);
-        self.save(&snapshot);
+        self.keeper.save(snapshot);
     }
 
     /// How a schedule may name what a complete look has found.
@@ -235,7 +230,7 @@ impl Board {
         if changed && self.may_sign(now) {
             tracing::info!("the lists of keys have changed (revoked, extra, schedule)");
             let snapshot = self.snapshot(&mut self.state.lock(), now.wall);
-            self.save(&snapshot);
+            self.keeper.save(snapshot);
         }
     }
 
@@ -286,12 +281,6 @@ impl Board {
         Snapshot {
             number: state.snapshots,
             memory: state.memory.clone(),
-        }
-    }
-
-    fn save(&self, snapshot: &Snapshot) {
-        if let Some(kept) = self.keeper.save(snapshot) {
-            self.state.lock().kept = kept;
         }
     }
 }

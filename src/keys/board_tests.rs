@@ -244,7 +244,28 @@ fn an_activation_waits_for_the_verifiers_that_were_seen_and_for_the_lead_at_most
     board.fetched(verifier, &stale, after(switch + 600).wall);
     assert_eq!(signs(switch + 899), *old.kid());
     assert_eq!(signs(switch + 900), *new.kid(), "no longer than the lead");
-    assert_eq!(kinds(&board), [AlarmKind::NotConverged]);
+    let without_a_look = [AlarmKind::Look, AlarmKind::NotConverged];
+    assert_eq!(kinds(&board), without_a_look);
+}
+
+#[test]
+fn a_look_that_comes_to_no_end_is_told_once() {
+    let board = open(config());
+    let limit = Rules::DEFAULTS.jwks_stale_after();
+    let old = key();
+    let told = |at: u64| {
+        board.tick(after(at));
+        kinds(&board)
+    };
+
+    assert_eq!(told(limit), []);
+    assert_eq!(told(limit + 1), [AlarmKind::Look], "since the start");
+    let looked = limit + 2;
+    board.looked(&token(), &[found(&old, 0)], Vec::new(), after(looked));
+    assert_eq!(told(looked + limit), []);
+    assert_eq!(told(looked + limit + 1), [AlarmKind::Look], "since a look");
+    board.look_failed(&token(), "it failed".to_owned());
+    assert_eq!(told(looked + limit + 2), [AlarmKind::Look], "not twice");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Which alarms there are now: computed from what is, not from what happened; told in the log when they come and go.
 
+use super::keeper::Kept;
 use super::{Board, State};
 use crate::clock::{Moment, UnixSeconds};
 use crate::keys::alarm::{Alarm, AlarmKind};
@@ -83,6 +84,7 @@ impl Board {
         let mut alarms: Vec<Alarm> = self.timing(now).collect();
         alarms.extend(state.of_tokens());
         alarms.extend(self.of_overdue_looks(state, now));
+        alarms.extend(of_kept(self.keeper.kept()));
         alarms.extend(state.of_lost_memory(&self.config.rules, now.wall));
         alarms.extend(state.of_lists(&ring));
         let named = |token| state.names.contains_key(token);
@@ -150,6 +152,16 @@ impl Board {
     }
 }
 
+fn of_kept(kept: Kept) -> impl Iterator<Item = Alarm> {
+    let unsaved = kept.unsaved.map(|error| {
+        Alarm::new(AlarmKind::State, format!("what is known of the keys could not be saved ({error}): a start without the HSM would serve less. Check MACP_AUTH_STATE_DIR"))
+    });
+    let shared = kept.is_shared.then(|| {
+        Alarm::new(AlarmKind::State, "another running service uses the same MACP_AUTH_STATE_DIR, and each overwrites what the other remembers of its keys. Give each instance a directory of its own; if that was the service before a restart, this is over at the next complete look")
+    });
+    unsaved.into_iter().chain(shared)
+}
+
 impl State {
     /// When all keys of a token were last known. Where it never held one, finding none is knowing all.
     pub(super) fn last_look(&self, token: &TokenName) -> Option<UnixSeconds> {
@@ -180,14 +192,8 @@ impl State {
             let kid = known.key.kid();
             Alarm::new(AlarmKind::KeyGone, format!("no token holds {kid} any more. It stays published here until its removal; a replica that starts without memory cannot publish it. Destroy keys with `keys prune`, which waits until they have expired"))
         });
-        let unsaved = self.kept.unsaved.iter().map(|error| {
-            Alarm::new(AlarmKind::State, format!("what is known of the keys could not be saved ({error}): a start without the HSM would serve less. Check MACP_AUTH_STATE_DIR"))
-        });
-        let shared = self.kept.is_shared.then(|| {
-            Alarm::new(AlarmKind::State, "another running service uses the same MACP_AUTH_STATE_DIR, and each overwrites what the other remembers of its keys. Give each instance a directory of its own; if that was the service before a restart, this is over at the next complete look")
-        });
         let keys = refused.chain(gone).chain(instants);
-        looks.chain(keys).chain(unsaved).chain(shared)
+        looks.chain(keys)
     }
 
     /// For as long as it may matter what was known.

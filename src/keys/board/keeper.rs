@@ -1,82 +1,204 @@
-//! Who writes to the state directory of a running board: one snapshot after the other, never under the board's own lock, because a
-//! disk may hang; and whether another service writes there, too.
+//! Who writes to the state directory of a running board: a thread of its own, one snapshot after the other, because a disk may
+//! hang; and whether another service writes there, too.
+//!
+//! ```text
+//! look -> snapshot -> desk --keeper's thread--> jwks.json
+//!    \-- waits until it is written, for a second at most --/
+//! ```
 
 use std::fs::File;
+use std::sync::Arc;
+use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
+use crate::clock::{Deadline, Stopwatch};
 use crate::keys::memory::Memory;
 use crate::keys::saved;
 use crate::state_dir::StateDir;
 
-/// See the module.
+/// See the module. Dropped, it still writes what lies there, if the disk lets it.
 #[derive(Debug)]
 pub(super) struct Keeper {
-    directory: Option<StateDir>,
-    written: Mutex<Written>,
+    /// None without a directory.
+    desk: Option<Arc<Desk>>,
 }
 
 /// What is known of the keys at one time, to be written.
+#[derive(Debug)]
 pub(super) struct Snapshot {
     /// Of two the one with the higher number is the later one.
     pub(super) number: u64,
     pub(super) memory: Memory,
 }
 
-/// How it stands with the directory after the last snapshot.
-#[derive(Debug, Default)]
+/// How it stands with the directory.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Kept {
-    /// Why it could not be written.
+    /// Why what is known is not written.
     pub(super) unsaved: Option<String>,
     /// Another process runs a service in the same directory.
     pub(super) is_shared: bool,
 }
 
+/// Between those who know and the thread that writes.
 #[derive(Debug, Default)]
-struct Written {
-    last: u64,
-    /// Held for as long as this lives.
+struct Desk {
+    papers: Mutex<Papers>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Papers {
+    next: Option<Snapshot>,
+    /// The number of the last snapshot that was carried to the disk, written or not.
+    done: u64,
+    writing_since: Option<Stopwatch>,
+    kept: Kept,
+    closed: bool,
+}
+
+/// The directory, and the lock on it for as long as this lives.
+struct Cabinet {
+    directory: StateDir,
     lock: Option<File>,
 }
 
 /// `service.lock`.
 const SERVICE: &str = "service";
+/// A disk that takes longer holds nobody up, and is told.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Keeper {
     pub(super) fn new(directory: Option<StateDir>) -> Self {
-        Self {
-            directory,
-            written: Mutex::default(),
+        let desk = directory.map(|directory| {
+            let mut cabinet = Cabinet {
+                directory,
+                lock: None,
+            };
+            let desk = Arc::new(Desk::default());
+            // A restart may overlap, so another service is no reason to stop.
+            desk.papers.lock().kept.is_shared = cabinet.is_shared();
+            let writer = Arc::clone(&desk);
+            let thread = std::thread::Builder::new().name("keeper".to_owned());
+            let write = move |memory: &Memory| cabinet.save(memory);
+            if let Err(error) = thread.spawn(move || writer.write_until_closed(write)) {
+                let mut papers = desk.papers.lock();
+                papers.kept.unsaved = Some(format!("the system gives no thread: {error}"));
+                papers.closed = true;
+            }
+            desk
+        });
+        Self { desk }
+    }
+
+    /// Has it written unless a later one was. Blocks until that is done, for a second at most.
+    pub(super) fn save(&self, snapshot: Snapshot) {
+        if let Some(desk) = &self.desk {
+            desk.hand_in(snapshot);
         }
     }
 
-    /// Whether another service is in the directory. A restart may overlap, so that is no reason to stop.
-    pub(super) fn is_shared(&self) -> bool {
-        self.written.lock().is_shared(self.directory.as_ref())
-    }
-
-    /// Writes it, unless a later one was written. None: nothing was to be written.
-    pub(super) fn save(&self, snapshot: &Snapshot) -> Option<Kept> {
-        let directory = self.directory.as_ref()?;
-        let mut written = self.written.lock();
-        if snapshot.number < written.last {
-            return None;
-        }
-        written.last = snapshot.number;
-        let outcome = saved::save(directory, &snapshot.memory);
-        Some(Kept {
-            unsaved: outcome.err().map(|error| error.to_string()),
-            is_shared: written.is_shared(Some(directory)),
-        })
+    pub(super) fn kept(&self) -> Kept {
+        let desk = self.desk.as_ref();
+        desk.map(|desk| desk.papers.lock().kept())
+            .unwrap_or_default()
     }
 }
 
-impl Written {
-    fn is_shared(&mut self, directory: Option<&StateDir>) -> bool {
-        let Some(directory) = directory.filter(|_| self.lock.is_none()) else {
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        if let Some(desk) = &self.desk {
+            let mut papers = desk.papers.lock();
+            papers.closed = true;
+            desk.changed.notify_all();
+            desk.wait(&mut papers, |papers| {
+                papers.next.is_none() && papers.writing_since.is_none()
+            });
+        }
+    }
+}
+
+impl Desk {
+    fn hand_in(&self, snapshot: Snapshot) {
+        let number = snapshot.number;
+        let mut papers = self.papers.lock();
+        let latest = papers.next.as_ref().map_or(papers.done, |next| next.number);
+        if papers.closed || number <= latest {
+            return;
+        }
+        papers.next = Some(snapshot);
+        self.changed.notify_all();
+        self.wait(&mut papers, |papers| papers.done >= number);
+    }
+
+    fn wait(
+        &self,
+        papers: &mut parking_lot::MutexGuard<'_, Papers>,
+        is_over: impl Fn(&Papers) -> bool,
+    ) {
+        let by = Deadline::after(PATIENCE).instant();
+        while !is_over(papers) {
+            if self.changed.wait_until(papers, by).timed_out() {
+                return;
+            }
+        }
+    }
+
+    fn write_until_closed(&self, mut write: impl FnMut(&Memory) -> Kept) {
+        while let Some(snapshot) = self.next() {
+            let kept = write(&snapshot.memory);
+            let mut papers = self.papers.lock();
+            papers.done = snapshot.number;
+            papers.writing_since = None;
+            papers.kept = kept;
+            self.changed.notify_all();
+        }
+    }
+
+    /// None once nobody hands in any more, and all is written.
+    fn next(&self) -> Option<Snapshot> {
+        let mut papers = self.papers.lock();
+        loop {
+            if let Some(snapshot) = papers.next.take() {
+                papers.writing_since = Some(Stopwatch::start());
+                return Some(snapshot);
+            }
+            if papers.closed {
+                return None;
+            }
+            self.changed.wait(&mut papers);
+        }
+    }
+}
+
+impl Papers {
+    fn kept(&self) -> Kept {
+        let hangs = self
+            .writing_since
+            .filter(|since| since.elapsed() > PATIENCE);
+        let hangs = hangs.map(|_| "the disk does not answer".to_owned());
+        Kept {
+            unsaved: hangs.or_else(|| self.kept.unsaved.clone()),
+            is_shared: self.kept.is_shared,
+        }
+    }
+}
+
+impl Cabinet {
+    fn save(&mut self, memory: &Memory) -> Kept {
+        let outcome = saved::save(&self.directory, memory);
+        Kept {
+            unsaved: outcome.err().map(|error| error.to_string()),
+            is_shared: self.is_shared(),
+        }
+    }
+
+    fn is_shared(&mut self) -> bool {
+        if self.lock.is_some() {
             return false;
-        };
-        match directory.try_lock(SERVICE) {
+        }
+        match self.directory.try_lock(SERVICE) {
             Ok(lock) => {
                 self.lock = lock;
                 self.lock.is_none()
@@ -86,5 +208,75 @@ impl Written {
                 false
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crossbeam_channel::unbounded;
+
+    use super::*;
+    use crate::clock::UnixSeconds;
+
+    fn snapshot(number: u64) -> Snapshot {
+        let memory = Memory::empty(UnixSeconds::new(number));
+        Snapshot { number, memory }
+    }
+
+    fn written(memory: &Memory) -> u64 {
+        memory.began().unwrap().at.get()
+    }
+
+    #[test]
+    fn what_is_handed_in_is_written_before_its_owner_goes_on_and_nothing_older_after_it() {
+        let desk = Arc::new(Desk::default());
+        let writer = Arc::clone(&desk);
+        let (done, seen) = unbounded();
+        let thread = std::thread::spawn(move || {
+            writer.write_until_closed(|memory| {
+                done.send(written(memory)).unwrap();
+                Kept::default()
+            });
+        });
+
+        for (number, want) in [(1, vec![1]), (3, vec![3]), (2, vec![]), (3, vec![])] {
+            desk.hand_in(snapshot(number));
+            assert_eq!(seen.try_iter().collect::<Vec<_>>(), want, "{number}");
+        }
+        let keeper = Keeper { desk: Some(desk) };
+        drop(keeper);
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn a_disk_that_hangs_holds_nobody_up_is_told_and_gets_the_latest_in_the_end() {
+        let desk = Arc::new(Desk::default());
+        let writer = Arc::clone(&desk);
+        let (done, seen) = unbounded();
+        let (release, hangs) = unbounded::<()>();
+        let thread = std::thread::spawn(move || {
+            writer.write_until_closed(|memory| {
+                hangs.recv().ok();
+                done.send(written(memory)).unwrap();
+                Kept::default()
+            });
+        });
+        let keeper = Keeper { desk: Some(desk) };
+
+        for number in 1..=3 {
+            keeper.save(snapshot(number));
+            let unsaved = keeper.kept().unsaved;
+            assert_eq!(unsaved.as_deref(), Some("the disk does not answer"));
+        }
+        assert!(seen.is_empty());
+        drop(release);
+        keeper.save(snapshot(4));
+        assert!(keeper.kept().unsaved.is_none());
+        let written: Vec<_> = seen.try_iter().collect();
+        assert_eq!(written.first(), Some(&1));
+        assert_eq!(written.last(), Some(&4));
+        assert!(!written.contains(&2), "{written:?}");
+        drop(keeper);
+        thread.join().unwrap();
     }
 }
