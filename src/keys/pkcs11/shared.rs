@@ -159,20 +159,21 @@ impl Shared {
 
     /// As long before `now` as it is ago: setting the wall clock makes no look older or younger.
     pub(super) fn last_look(&self, now: UnixSeconds) -> UnixSeconds {
-        match self.last_look.load(Ordering::Acquire) {
-            0 => UnixSeconds::EVER,
-            at => {
-                let ago = Moment::now().running.saturating_sub(at - 1);
-                UnixSeconds::new(now.get().saturating_sub(ago))
-            }
-        }
+        self.looked_ago().map_or(UnixSeconds::EVER, |ago| {
+            UnixSeconds::new(now.get().saturating_sub(ago))
+        })
     }
 
     /// Whether mints are given to it: it is live, and its keys were read less than `unread` ago.
     pub(super) fn may_sign(&self, unread: Duration) -> bool {
-        let last = self.last_look.load(Ordering::Acquire);
-        let ago = (Moment::now().running + 1).saturating_sub(last);
-        self.is_live() && last > 0 && ago <= unread.as_secs()
+        let is_read = self.looked_ago().is_some_and(|ago| ago <= unread.as_secs());
+        is_read && self.is_live()
+    }
+
+    /// In seconds.
+    fn looked_ago(&self) -> Option<u64> {
+        let at = self.last_look.load(Ordering::Acquire).checked_sub(1)?;
+        Some(Moment::now().running.saturating_sub(at))
     }
 
     /// Somebody wants a signature.

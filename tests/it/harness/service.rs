@@ -344,11 +344,13 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
+        let ended = self.child.try_wait().ok().flatten();
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
+            let ended = ended.map_or_else(|| "still running".to_owned(), |how| how.to_string());
             eprintln!(
-                "--- stdout of the service\n{}--- its log\n{}---",
+                "--- the service ({ended}), its stdout\n{}--- its log\n{}---",
                 self.stdout.text(),
                 self.stderr.text()
             );
