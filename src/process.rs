@@ -1,16 +1,18 @@
-//! What the process asks of the system: that nobody sees its memory, where PINs live and, with a pinned key, the key itself; and
-//! as many open files as it may have.
+//! What the process asks of the system: that nobody sees its memory, where PINs live and, with a pinned key, the key itself;
+//! as many open files as it may have; and threads, with which it stands and falls.
 //!
 //! A core dump would write them to a disk, and a debugger of the same user could read them. [`close_memory`] is called
 //! once, after the configuration is known and before a secret is used.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
 };
 
 use crate::config::{Config, KeySource};
+use crate::keys::pkcs11::ffi::exit_now;
 
 /// Whether the memory of this process stays in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,4 +66,57 @@ pub fn raise_open_files() -> io::Result<()> {
         ..limit
     };
     Ok(setrlimit(Resource::Nofile, raised)?)
+}
+
+/// A thread panicked that the service cannot do without. EX_SOFTWARE of sysexits.h.
+pub const PANICKED_EXIT_CODE: u8 = 70;
+
+/// A thread that keeps this process right: it finds keys, moves them on, watches or remembers. Where it panics the process leaves,
+/// to be started afresh: one that goes on without it would soon sign with the wrong key.
+///
+/// # Errors
+/// The system's, where it gives no thread.
+pub fn start_vital(name: &'static str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let thread = std::thread::Builder::new().name(name.to_owned());
+    thread.spawn(move || {
+        if catch_unwind(AssertUnwindSafe(work)).is_err() {
+            tracing::error!(
+                thread = name,
+                "a thread panicked that the service cannot do without; leaving with exit code 70. This is a defect: please report the lines before"
+            );
+            exit_now(PANICKED_EXIT_CODE);
+        }
+    })?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    /// Tells the process that is started for it.
+    const IT_IS_YOU: &str = "MACP_AUTH_TEST_OF_A_VITAL_THREAD";
+
+    #[test]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test that starts itself tells itself"
+    )]
+    fn a_vital_thread_that_panics_takes_the_process_with_it() {
+        if std::env::var_os(IT_IS_YOU).is_some() {
+            start_vital("vital", || panic!("on purpose")).unwrap();
+            loop {
+                std::thread::park();
+            }
+        }
+        let name = "process::tests::a_vital_thread_that_panics_takes_the_process_with_it";
+        let ended = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name])
+            .env(IT_IS_YOU, "1")
+            .output()
+            .unwrap();
+        assert_eq!(ended.status.code(), Some(i32::from(PANICKED_EXIT_CODE)));
+    }
 }

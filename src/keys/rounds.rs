@@ -9,6 +9,7 @@ use crossbeam_channel::{RecvTimeoutError, Sender, unbounded};
 
 use super::board::Board;
 use crate::clock::{Deadline, Moment};
+use crate::process::start_vital;
 
 /// Ends when dropped.
 #[derive(Debug)]
@@ -25,27 +26,25 @@ const PATIENCE: Duration = Duration::from_secs(5);
 impl Rounds {
     pub(super) fn start(board: Arc<Board>) -> io::Result<Self> {
         let (requests, inbox) = unbounded::<Sender<()>>();
-        std::thread::Builder::new()
-            .name("schedule".to_owned())
-            .spawn(move || {
-                let poll = Duration::from_secs(board.rules().poll);
-                let mut next_reading = Deadline::after(poll);
-                loop {
-                    match inbox.recv_timeout(TICK) {
-                        Ok(done) => {
-                            board.confirm(Moment::now());
-                            // Whoever asked may have lost patience.
-                            done.send(()).ok();
-                        }
-                        Err(RecvTimeoutError::Timeout) if next_reading.passed() => {
-                            next_reading = Deadline::after(poll);
-                            board.reread(Moment::now());
-                        }
-                        Err(RecvTimeoutError::Timeout) => board.tick(Moment::now()),
-                        Err(RecvTimeoutError::Disconnected) => return,
+        start_vital("schedule", move || {
+            let poll = Duration::from_secs(board.rules().poll);
+            let mut next_reading = Deadline::after(poll);
+            loop {
+                match inbox.recv_timeout(TICK) {
+                    Ok(done) => {
+                        board.confirm(Moment::now());
+                        // Whoever asked may have lost patience.
+                        done.send(()).ok();
                     }
+                    Err(RecvTimeoutError::Timeout) if next_reading.passed() => {
+                        next_reading = Deadline::after(poll);
+                        board.reread(Moment::now());
+                    }
+                    Err(RecvTimeoutError::Timeout) => board.tick(Moment::now()),
+                    Err(RecvTimeoutError::Disconnected) => return,
                 }
-            })?;
+            }
+        })?;
         Ok(Self { requests })
     }
 

@@ -10,11 +10,12 @@ use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use crate::clock::{Deadline, Stopwatch};
+use crate::clock::Deadline;
 use crate::keys::memory::Memory;
 use crate::keys::saved;
+use crate::process::start_vital;
 use crate::state_dir::StateDir;
 
 /// See the module. Dropped, it still writes what lies there, if the disk lets it.
@@ -53,7 +54,9 @@ struct Papers {
     next: Option<Snapshot>,
     /// The number of the last snapshot that was carried to the disk, written or not.
     done: u64,
-    writing_since: Option<Stopwatch>,
+    writes: bool,
+    /// Somebody lost patience, and no write has come to an end since.
+    hangs: bool,
     kept: Kept,
     closed: bool,
 }
@@ -80,9 +83,9 @@ impl Keeper {
             // A restart may overlap, so another service is no reason to stop.
             desk.papers.lock().kept.is_shared = cabinet.is_shared();
             let writer = Arc::clone(&desk);
-            let thread = std::thread::Builder::new().name("keeper".to_owned());
             let write = move |memory: &Memory| cabinet.save(memory);
-            if let Err(error) = thread.spawn(move || writer.write_until_closed(write)) {
+            let work = move || writer.write_until_closed(write);
+            if let Err(error) = start_vital("keeper", work) {
                 let mut papers = desk.papers.lock();
                 papers.kept.unsaved = Some(format!("the system gives no thread: {error}"));
                 papers.closed = true;
@@ -113,7 +116,7 @@ impl Drop for Keeper {
             papers.closed = true;
             desk.changed.notify_all();
             desk.wait(&mut papers, |papers| {
-                papers.next.is_none() && papers.writing_since.is_none()
+                papers.next.is_none() && !papers.writes
             });
         }
     }
@@ -129,20 +132,18 @@ impl Desk {
         }
         papers.next = Some(snapshot);
         self.changed.notify_all();
-        self.wait(&mut papers, |papers| papers.done >= number);
+        papers.hangs |= !self.wait(&mut papers, |papers| papers.done >= number);
     }
 
-    fn wait(
-        &self,
-        papers: &mut parking_lot::MutexGuard<'_, Papers>,
-        is_over: impl Fn(&Papers) -> bool,
-    ) {
+    /// False where patience ends first.
+    fn wait(&self, papers: &mut MutexGuard<'_, Papers>, is_over: impl Fn(&Papers) -> bool) -> bool {
         let by = Deadline::after(PATIENCE).instant();
         while !is_over(papers) {
             if self.changed.wait_until(papers, by).timed_out() {
-                return;
+                return is_over(papers);
             }
         }
+        true
     }
 
     fn write_until_closed(&self, mut write: impl FnMut(&Memory) -> Kept) {
@@ -150,7 +151,8 @@ impl Desk {
             let kept = write(&snapshot.memory);
             let mut papers = self.papers.lock();
             papers.done = snapshot.number;
-            papers.writing_since = None;
+            papers.writes = false;
+            papers.hangs = false;
             papers.kept = kept;
             self.changed.notify_all();
         }
@@ -161,7 +163,7 @@ impl Desk {
         let mut papers = self.papers.lock();
         loop {
             if let Some(snapshot) = papers.next.take() {
-                papers.writing_since = Some(Stopwatch::start());
+                papers.writes = true;
                 return Some(snapshot);
             }
             if papers.closed {
@@ -174,10 +176,7 @@ impl Desk {
 
 impl Papers {
     fn kept(&self) -> Kept {
-        let hangs = self
-            .writing_since
-            .filter(|since| since.elapsed() > PATIENCE);
-        let hangs = hangs.map(|_| "the disk does not answer".to_owned());
+        let hangs = self.hangs.then(|| "the disk does not answer".to_owned());
         Kept {
             unsaved: hangs.or_else(|| self.kept.unsaved.clone()),
             is_shared: self.kept.is_shared,
@@ -253,9 +252,11 @@ mod tests {
         let desk = Arc::new(Desk::default());
         let writer = Arc::clone(&desk);
         let (done, seen) = unbounded();
+        let (begins, begun) = unbounded();
         let (release, hangs) = unbounded::<()>();
         let thread = std::thread::spawn(move || {
             writer.write_until_closed(|memory| {
+                begins.send(()).unwrap();
                 hangs.recv().ok();
                 done.send(written(memory)).unwrap();
                 Kept::default()
@@ -267,16 +268,19 @@ mod tests {
             keeper.save(snapshot(number));
             let unsaved = keeper.kept().unsaved;
             assert_eq!(unsaved.as_deref(), Some("the disk does not answer"));
+            if number == 1 {
+                begun.recv().unwrap();
+            }
         }
         assert!(seen.is_empty());
         drop(release);
         keeper.save(snapshot(4));
         assert!(keeper.kept().unsaved.is_none());
-        let written: Vec<_> = seen.try_iter().collect();
+        drop(keeper);
+        thread.join().unwrap();
+        let written: Vec<_> = seen.iter().collect();
         assert_eq!(written.first(), Some(&1));
         assert_eq!(written.last(), Some(&4));
         assert!(!written.contains(&2), "{written:?}");
-        drop(keeper);
-        thread.join().unwrap();
     }
 }

@@ -25,6 +25,7 @@ use crate::jose::SigningInput;
 use crate::keys::{
     Board, Choice, KeyRing, Overview, Part, PublishedKey, Readiness, SignError, Signed,
 };
+use crate::process::start_vital;
 use crate::state_dir::StateDir;
 
 /// How long the start waits for the tokens before it listens without them.
@@ -297,9 +298,7 @@ fn join<'a>(config: &'a Pkcs11Config, hosts: &'a BTreeMap<PathBuf, Arc<Host>>) -
 fn watch_over(units: &[Unit], patience: Patience) -> Result<Sender<()>, std::io::Error> {
     let (watching, stop) = bounded(0);
     let watched: Vec<_> = units.iter().map(|unit| Arc::clone(&unit.shared)).collect();
-    std::thread::Builder::new()
-        .name("watch".to_owned())
-        .spawn(move || watch::run(&watched, patience, &stop))?;
+    start_vital("watch", move || watch::run(&watched, patience, &stop))?;
     Ok(watching)
 }
 

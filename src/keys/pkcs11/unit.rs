@@ -16,6 +16,7 @@ use crate::keys::board::TokenHealth;
 use crate::keys::memory::TokenName;
 use crate::keys::workers::Workers;
 use crate::keys::{Board, Part};
+use crate::process::start_vital;
 
 /// One token with its threads.
 #[derive(Debug)]
@@ -47,11 +48,9 @@ impl Unit {
         let (stopping, stopped) = bounded(1);
         let (first, outcome) = bounded(1);
         let supervisor = Supervisor::new(charge, inbox);
-        std::thread::Builder::new()
-            .name("token".to_owned())
-            .spawn(move || {
-                stopping.send(supervisor.run(&first)).ok();
-            })?;
+        start_vital("token", move || {
+            stopping.send(supervisor.run(&first)).ok();
+        })?;
         let unit = Self {
             name,
             shared,
