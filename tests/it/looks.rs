@@ -1,7 +1,6 @@
 //! Keys that come, go and change while the service runs: what a look at the token makes of them. None of it breaks minting or
 //! the JWKS, and each is told.
 
-use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -10,8 +9,7 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPai
 use serde_json::Value;
 
 use crate::harness::faults::FaultyHsm;
-use crate::harness::precondition::library;
-use crate::harness::{KeyPair, Launch, Service, SoftHsm, ec_pkcs8, until};
+use crate::harness::{FakedClock, KeyPair, Launch, Service, SoftHsm, ec_pkcs8, until};
 
 const MINT: &str = r#"{"sender":"agent://looks"}"#;
 /// A key that comes to a token which has one already; its instant has long come.
@@ -255,18 +253,9 @@ fn a_private_object_waits_for_its_public_half_before_it_is_told() {
 
 #[test]
 fn a_clock_that_jumps_stops_minting_until_it_is_right_again_or_confirmed() {
-    let library =
-        library("faketime/libfaketimeMT.so.1").expect("libfaketime (softhsm/install.sh test)");
     let hsm = SoftHsm::with_key("ES256");
-    let shift = hsm.path("shift");
-    fs::write(&shift, "+0\n").unwrap();
-    let service = hsm
-        .launch()
-        .set("LD_PRELOAD", library)
-        .set("FAKETIME_TIMESTAMP_FILE", &shift)
-        .set("FAKETIME_NO_CACHE", "1")
-        .set("FAKETIME_DONT_FAKE_MONOTONIC", "1")
-        .start();
+    let clock = FakedClock::beside(&hsm);
+    let service = clock.of(hsm.launch()).start();
     service.wait_ready();
     let jwks = service.jwks().text;
 
@@ -276,18 +265,18 @@ fn a_clock_that_jumps_stops_minting_until_it_is_right_again_or_confirmed() {
             (!parts.iter().any(|(name, _)| name == "clock")).then_some(())
         });
     };
-    for jump in ["-120\n", "+7200\n"] {
-        fs::write(&shift, jump).unwrap();
+    for jump in [-120, 7200] {
+        clock.set(jump);
         told(&service, "clock", "jumped");
         assert_eq!(service.post(MINT).status, 503, "{jump}");
         assert_eq!(service.get("/readyz").status, 503);
         assert_eq!(service.jwks().text, jwks);
-        fs::write(&shift, "+0\n").unwrap();
+        clock.set(0);
         calm();
         service.mint(MINT);
     }
 
-    fs::write(&shift, "+7200\n").unwrap();
+    clock.set(7200);
     told(&service, "clock", "jumped");
     service.signal("HUP");
     service.wait_ready();

@@ -1,14 +1,12 @@
 //! Looks that come to nothing: they meet trouble, read nothing, or fall into an hour that nobody believes. What signs goes on
 //! signing, and the token is not taken down for what is over.
 
-use std::fs;
 use std::time::Duration;
 
 use crate::harness::faults::FaultyHsm;
 use crate::harness::hurry::{self, hurried};
 use crate::harness::load::Load;
-use crate::harness::precondition::library;
-use crate::harness::{KeyPair, Service, until};
+use crate::harness::{FakedClock, KeyPair, Service, until};
 
 const MINT: &str = r#"{"sender":"agent://lost-looks"}"#;
 /// Long enough for several looks on a machine with other things to do.
@@ -60,31 +58,25 @@ fn what_a_look_has_cured_by_itself_is_not_cured_again() {
 #[test]
 fn a_look_in_an_hour_that_nobody_believes_makes_no_look_older() {
     const POLL: u64 = 6;
-    let library =
-        library("faketime/libfaketimeMT.so.1").expect("libfaketime (softhsm/install.sh test)");
     let faulty = FaultyHsm::new();
-    let shift = faulty.hsm.path("shift");
-    fs::write(&shift, "+0\n").unwrap();
-    let service = hurried(faulty.launch())
+    let clock = FakedClock::beside(&faulty.hsm);
+    let service = clock
+        .of(hurried(faulty.launch()))
         .set("MACP_AUTH_KEY_POLL_SECONDS", POLL.to_string())
         .set("MACP_AUTH_KEY_LEAD_SECONDS", "60")
         .set(
             "MACP_AUTH_KEY_RETAIN_SECONDS",
             (hurry::RETAIN + POLL).to_string(),
         )
-        .set("LD_PRELOAD", library)
-        .set("FAKETIME_TIMESTAMP_FILE", &shift)
-        .set("FAKETIME_NO_CACHE", "1")
-        .set("FAKETIME_DONT_FAKE_MONOTONIC", "1")
         .start();
     service.wait_ready();
 
-    fs::write(&shift, "-7200\n").unwrap();
+    clock.set(-7200);
     alarm(&service, "clock", true);
     called(&faulty, "C_FindObjectsInit", "a look");
     // Read soon again: the first of these looks is over.
     called(&faulty, "C_OpenSession", "another look");
-    fs::write(&shift, "+0\n").unwrap();
+    clock.set(0);
     alarm(&service, "clock", false);
 
     assert_eq!(service.post(MINT).status, 200);

@@ -132,7 +132,7 @@ impl Token {
     }
 
     /// SoftHSM2 2.6.1 may stop reading its directory for good: searches then find what was there for ever, and C_GetTokenInfo
-    /// alone fails. While another process logs in it fails, too, but not twice.
+    /// alone fails. While another process logs in it may fail, too, but seldom twice.
     fn answers(&self) -> Result<(), TokenFault> {
         let ask = || self.module.token_info(self.slot);
         let answer = ask().or_else(|_| ask());

@@ -3,6 +3,7 @@
 pub mod browser;
 mod captured;
 pub mod dice;
+mod faked_clock;
 pub mod faults;
 pub mod fleet;
 pub mod gate;
@@ -22,6 +23,7 @@ pub mod vitals;
 pub mod wait;
 
 pub use browser::{Browser, Scheme};
+pub use faked_clock::FakedClock;
 pub use fleet::Fleet;
 pub use http::{Answer, Connection};
 pub use jwt::{Jwks, Token};

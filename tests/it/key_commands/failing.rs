@@ -1,12 +1,11 @@
 //! Tokens that hang or fail under a command: it ends, and says what is left behind.
 
-use std::time::Duration;
-
 use serde_json::Value;
 
 use super::{Two, json, keys, listed, states, try_keys};
 use crate::harness::Launch;
 use crate::harness::faults::{FaultyHsm, fault_module};
+use crate::harness::hurry::{now, wait_until};
 
 fn impatient(faulty: &FaultyHsm) -> Launch {
     faulty.launch().set("MACP_AUTH_STUCK_EXIT_SECONDS", "1")
@@ -147,7 +146,7 @@ fn a_key_that_one_token_lacks_is_named_with_the_way_to_make_it() {
     let command = command.unwrap();
     let mut arguments: Vec<&str> = command.split_whitespace().skip(1).collect();
     arguments.push("--json");
-    std::thread::sleep(Duration::from_secs(2));
+    wait_until(now() + 2);
     let made = json(&keys(two.launch(), &arguments));
     assert_eq!(made["keys"].as_array().unwrap().len(), 1, "{made}");
     let late = &made["keys"][0];
