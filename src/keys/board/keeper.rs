@@ -43,8 +43,10 @@ pub(super) struct Kept {
 }
 
 /// Between those who know and the thread that writes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Desk {
+    /// How long whoever hands in waits.
+    patience: Duration,
     papers: Mutex<Papers>,
     changed: Condvar,
 }
@@ -79,7 +81,7 @@ impl Keeper {
                 directory,
                 lock: None,
             };
-            let desk = Arc::new(Desk::default());
+            let desk = Arc::new(Desk::new(PATIENCE));
             // A restart may overlap, so another service is no reason to stop.
             desk.papers.lock().kept.is_shared = cabinet.is_shared();
             let writer = Arc::clone(&desk);
@@ -123,6 +125,14 @@ impl Drop for Keeper {
 }
 
 impl Desk {
+    fn new(patience: Duration) -> Self {
+        Self {
+            patience,
+            papers: Mutex::default(),
+            changed: Condvar::new(),
+        }
+    }
+
     fn hand_in(&self, snapshot: Snapshot) {
         let number = snapshot.number;
         let mut papers = self.papers.lock();
@@ -137,7 +147,7 @@ impl Desk {
 
     /// False where patience ends first.
     fn wait(&self, papers: &mut MutexGuard<'_, Papers>, is_over: impl Fn(&Papers) -> bool) -> bool {
-        let by = Deadline::after(PATIENCE).instant();
+        let by = Deadline::after(self.patience).instant();
         while !is_over(papers) {
             if self.changed.wait_until(papers, by).timed_out() {
                 return is_over(papers);
@@ -228,7 +238,7 @@ mod tests {
 
     #[test]
     fn what_is_handed_in_is_written_before_its_owner_goes_on_and_nothing_older_after_it() {
-        let desk = Arc::new(Desk::default());
+        let desk = Arc::new(Desk::new(Duration::from_secs(60)));
         let writer = Arc::clone(&desk);
         let (done, seen) = unbounded();
         let thread = std::thread::spawn(move || {
@@ -249,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_disk_that_hangs_holds_nobody_up_is_told_and_gets_the_latest_in_the_end() {
-        let desk = Arc::new(Desk::default());
+        let desk = Arc::new(Desk::new(Duration::from_millis(20)));
         let writer = Arc::clone(&desk);
         let (done, seen) = unbounded();
         let (begins, begun) = unbounded();
@@ -262,7 +272,9 @@ mod tests {
                 Kept::default()
             });
         });
-        let keeper = Keeper { desk: Some(desk) };
+        let keeper = Keeper {
+            desk: Some(Arc::clone(&desk)),
+        };
 
         for number in 1..=3 {
             keeper.save(snapshot(number));
@@ -275,9 +287,9 @@ mod tests {
         assert!(seen.is_empty());
         drop(release);
         keeper.save(snapshot(4));
-        assert!(keeper.kept().unsaved.is_none());
         drop(keeper);
         thread.join().unwrap();
+        assert!(desk.papers.lock().kept().unsaved.is_none());
         let written: Vec<_> = seen.iter().collect();
         assert_eq!(written.first(), Some(&1));
         assert_eq!(written.last(), Some(&4));
